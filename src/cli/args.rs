@@ -10,8 +10,8 @@ use super::commands::store;
 use super::commands::{bench, check, doctor, manual, tail, ticket};
 use super::help::laid_out;
 use super::refusal::Refusal;
-use super::settings::flags::{Flags, flag_of, flags};
-use super::settings::table::{RUN, SETTINGS};
+use super::settings::flags::{Flags, args_of, flags};
+use super::settings::table::RUN;
 
 const ABOUT: &str = "WebSocket long connections for WeChat mini-programs.
 
@@ -124,7 +124,7 @@ fn with_settings(command: clap::Command) -> clap::Command {
             "Print the settings that count and where each was set, as a configuration file \
              without secrets, and end",
         );
-    command.after_help(AFTER).args(SETTINGS.iter().map(flag_of)).arg(print)
+    command.after_help(AFTER).args(args_of(|_| true)).arg(print)
 }
 
 /// Makes one line of clap's error message. clap explains an error over several lines, with the

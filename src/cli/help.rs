@@ -5,25 +5,7 @@
 use clap::{Arg, ArgAction, Command};
 
 use super::lang;
-use super::settings::table::{SETTINGS, find};
-
-/// The settings that `-h` shows: with these a server is set up. `--help` shows all.
-const EVERYDAY: [&str; 14] = [
-    "listen",
-    "open",
-    "tls-cert",
-    "tls-key",
-    "secret-file",
-    "allow-origin",
-    "trust-proxy",
-    "store",
-    "redis",
-    "api-listen",
-    "api-key-file",
-    "webhook",
-    "log",
-    "config",
-];
+use super::settings::table::{self, find};
 
 /// No line of a help is longer, however wide the terminal is.
 const WIDTH: usize = 100;
@@ -40,9 +22,8 @@ fn below(command: Command, path: &str) -> Command {
     let subcommands: Vec<String> =
         command.get_subcommands().map(|command| command.get_name().to_owned()).collect();
     let after = command.get_after_help().cloned();
-    let has_settings = SETTINGS
-        .iter()
-        .all(|setting| command.get_arguments().any(|arg| arg.get_id() == setting.name));
+    let has_settings =
+        table::all().all(|setting| command.get_arguments().any(|arg| arg.get_id() == setting.name));
     let mut command = command.max_term_width(WIDTH).mut_args(short_and_long).arg(language());
     if has_settings {
         command = command.mut_args(|arg| {
@@ -135,8 +116,7 @@ fn in_chinese(command: Command) -> Command {
 
 /// Whether an argument is a setting that `-h` leaves out.
 fn is_rare(arg: &Arg) -> bool {
-    let name = arg.get_id().as_str();
-    !EVERYDAY.contains(&name) && find(name).is_some()
+    find(arg.get_id().as_str()).is_some_and(|setting| !setting.is_everyday)
 }
 
 /// Keeps the whole help of an option for `--help`; `-h` shows its first clause.
@@ -163,15 +143,6 @@ fn first_clause(help: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn each_setting_of_every_day_is_a_setting() {
-        // A build without some features lacks their settings.
-        let features = ["tls-cert", "tls-key", "store", "redis"];
-        for name in EVERYDAY.iter().filter(|name| !features.contains(name)) {
-            assert!(find(name).is_some(), "{name}");
-        }
-    }
 
     #[test]
     fn the_short_help_of_an_option_ends_at_its_first_pause_and_keeps_the_default() {

@@ -277,6 +277,7 @@ fn the_printed_settings_are_a_configuration_file_with_sources_and_without_secret
         &format!("secret-file = {secret:?}  # {file:?}:1"),
         &format!("# redis is set, and not printed  # {file:?}:5, restart"),
         "ping-after = 25  # default",
+        "mailbox-messages = 64  # default, restart",
         "listen = [\"127.0.0.1:8080\"]  # default, restart",
     ] {
         assert!(out.lines().any(|it| it == line), "{line}\n{out}");

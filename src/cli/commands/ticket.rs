@@ -10,9 +10,9 @@ use crate::cli::output::print;
 use crate::cli::problems::Problems;
 use crate::cli::refusal::{Failure, Refusal};
 use crate::cli::settings::draft::Draft;
-use crate::cli::settings::flags::{flag_of, flags};
+use crate::cli::settings::flags::{args_of, flags};
 use crate::cli::settings::secret::{self, Secrets};
-use crate::cli::settings::table::{CONFIG, SECRET_FILE, SETTINGS, find};
+use crate::cli::settings::table::{CONFIG, SECRET_FILE, find};
 use crate::cli::settings::units;
 use crate::cli::settings::values::Values;
 
@@ -24,7 +24,6 @@ Examples:
   longlink ticket ops --ttl 5m --broadcast --group staff --config /etc/longlink.toml";
 
 pub fn command() -> clap::Command {
-    let shared = SETTINGS.iter().filter(|setting| [CONFIG, SECRET_FILE].contains(&setting.name));
     let value = |name: &'static str, value: &'static str| {
         Arg::new(name).long(name).value_name(value).help_heading("What the ticket says")
     };
@@ -50,7 +49,7 @@ pub fn command() -> clap::Command {
                 .help_heading("What the ticket says")
                 .help("The user may send to everyone"),
         )
-        .args(shared.map(flag_of))
+        .args(args_of(|setting| [CONFIG, SECRET_FILE].contains(&setting.name)))
 }
 
 /// Prints the ticket, alone on its line.

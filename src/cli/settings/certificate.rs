@@ -7,7 +7,7 @@ use longlink::tls::Certificate;
 
 use super::values::Values;
 use crate::cli::files;
-use crate::cli::problems::{Problem, Problems};
+use crate::cli::problems::Problems;
 
 /// The paths of the chain and of the key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,18 +38,9 @@ impl fmt::Debug for Loaded {
 }
 
 impl Files {
-    /// Takes the names of both files, or of none.
-    pub fn pair(
-        cert: Option<PathBuf>,
-        key: Option<PathBuf>,
-        values: &Values,
-    ) -> Result<Option<Self>, Problem> {
-        match (cert, key) {
-            (None, None) => Ok(None),
-            (Some(cert), Some(key)) => Ok(Some(Files { cert, key })),
-            (Some(_), None) => Err(values.refuse("tls-cert", "it needs tls-key, its private key")),
-            (None, Some(_)) => Err(values.refuse("tls-key", "it needs tls-cert, its certificate")),
-        }
+    /// Takes the names of both files, if both are given.
+    pub fn pair(cert: Option<PathBuf>, key: Option<PathBuf>) -> Option<Self> {
+        Some(Files { cert: cert?, key: key? })
     }
 
     /// Reads both files.

@@ -19,9 +19,6 @@ pub const PREFIX: &str = "longlink:";
 /// The longest prefix and the longest name of a node.
 const MAX_NAME: usize = 64;
 
-/// The settings that have no meaning without a Redis.
-pub(super) const OF_REDIS: [&str; 3] = ["redis-prefix", "redis-ca", "node"];
-
 /// The settings of the cluster, as they were read.
 #[derive(Clone, Debug)]
 pub struct Cluster {
@@ -100,12 +97,7 @@ pub fn check(
     listen: &[Address],
     values: &Values,
 ) -> Result<Option<ClusterConfig>, Problem> {
-    let Some(first) = cluster.urls.first().cloned() else {
-        return match OF_REDIS.iter().find(|name| values.is_given(name)) {
-            Some(name) => Err(values.refuse(name, "it needs redis, the URL")),
-            None => Ok(None),
-        };
-    };
+    let Some(first) = cluster.urls.first().cloned() else { return Ok(None) };
     if values.is_given("store") {
         let why = "redis and store are both set, but messages are kept in one place: leave one of \
                    them out";

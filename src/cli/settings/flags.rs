@@ -3,17 +3,26 @@
 use clap::{Arg, ArgAction, ArgMatches};
 
 use super::row::{Setting, Takes};
-use super::table::SETTINGS;
+use super::table;
 
 /// The flags that were given: each setting with its values, in order.
 pub type Flags = Vec<(&'static Setting, Vec<String>)>;
 
-/// Returns the flag of a setting; its help ends with the default.
-pub fn flag_of(setting: &'static Setting) -> Arg {
+/// The flags of some settings, each under the heading of its group.
+pub fn args_of(is_wanted: impl Fn(&Setting) -> bool) -> impl Iterator<Item = Arg> {
+    let all = table::GROUPS.iter().flat_map(|group| {
+        let settings = group.settings.iter();
+        settings.map(|setting| (group.heading, setting))
+    });
+    let wanted = all.filter(move |(_, setting)| is_wanted(setting));
+    wanted.map(|(heading, setting)| arg_of(setting).help_heading(heading))
+}
+
+/// The flag of a setting; its help ends with the default.
+fn arg_of(setting: &'static Setting) -> Arg {
     let arg = Arg::new(setting.name)
         .long(setting.name)
         .value_name(setting.value)
-        .help_heading(setting.heading)
         .help(match setting.default() {
             Some(default) => format!("{} [default: {default}]", setting.help),
             None => setting.help.to_owned(),
@@ -34,5 +43,5 @@ pub fn flags(matches: &ArgMatches) -> Flags {
         let values = matches.try_get_many::<String>(setting.name).ok()??;
         Some((setting, values.cloned().collect()))
     };
-    SETTINGS.iter().filter_map(given).collect()
+    table::all().filter_map(given).collect()
 }

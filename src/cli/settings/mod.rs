@@ -40,7 +40,7 @@ use draft::Draft;
 use flags::Flags;
 use row::{Setting, Shown};
 use secret::Secrets;
-use table::{CONFIG, DEFAULT_LISTEN, SECRET_FILE, SETTINGS};
+use table::{CONFIG, DEFAULT_LISTEN, SECRET_FILE};
 use values::Values;
 
 /// Everything that `serve` needs to know.
@@ -126,6 +126,7 @@ impl Settings {
         // mistake of whoever wrote the settings.
         let mut check = Check { values, wrong, problems };
 
+        check.needed(&mut draft);
         for error in draft.config.contradictions() {
             check.config(error, &draft.config);
         }
@@ -166,7 +167,7 @@ impl Settings {
         let _ = when;
         #[cfg(feature = "store")]
         let store = {
-            let names = ["store", "store-size", "history", "mailbox"];
+            let names = ["store", "mailbox"];
             let made = store::check(draft.store.clone(), &mut draft.relay, values);
             let file = check.of(&names, made).flatten();
             // In the process that has the file open, a look at it would take away the store's locks.
@@ -178,17 +179,15 @@ impl Settings {
         };
         #[cfg(feature = "cluster")]
         let cluster = {
-            let names = ["redis", "redis-ca", "redis-prefix", "node", "store"];
+            let names = ["redis", "redis-ca", "store"];
             let made = cluster::check(draft.cluster.clone(), &draft.relay, &listen, values);
             check.of(&names, made).flatten()
         };
-        let names =
-            ["webhook", "webhook-secret-file", "webhook-ca", "webhook-queue", "webhook-events"];
+        let names = ["webhook", "webhook-secret-file", "webhook-ca"];
         let webhooks = check.of(&names, webhooks::config(draft.webhook.clone(), values)).flatten();
         #[cfg(feature = "tls")]
         let tls = {
-            let pair = Files::pair(draft.tls_cert.clone(), draft.tls_key.clone(), values);
-            let files = check.of(&["tls-cert", "tls-key"], pair).flatten();
+            let files = Files::pair(draft.tls_cert.clone(), draft.tls_key.clone());
             files.and_then(|files| files.load(values, check.problems))
         };
         let mut settings = Settings {
@@ -236,8 +235,20 @@ impl Settings {
     /// The value of each setting that counts.
     pub fn values(&self) -> Vec<(&'static Setting, Shown)> {
         let mut draft = self.draft.clone();
-        let settings = SETTINGS.iter().filter(|setting| setting.name != CONFIG);
+        let settings = table::all().filter(|setting| setting.name != CONFIG);
         settings.map(|setting| (setting, setting.value_in(&mut draft))).collect()
+    }
+
+    /// Whether the server is one of several nodes.
+    #[cfg(feature = "cluster")]
+    pub fn is_node(&self) -> bool {
+        self.cluster.is_some()
+    }
+
+    /// Whether the server is one of several nodes.
+    #[cfg(not(feature = "cluster"))]
+    pub fn is_node(&self) -> bool {
+        false
     }
 
     #[cfg(feature = "tls")]
@@ -286,7 +297,7 @@ impl Settings {
             self.warnings.push(warning.to_owned());
         }
         for name in &values.strangers {
-            let variables = SETTINGS.iter().map(row::Setting::variable).collect::<Vec<_>>();
+            let variables = table::all().map(Setting::variable).collect::<Vec<_>>();
             let meant = similar::of_variable(name, &variables);
             self.warnings.push(format!("{name} is set, but there is no such setting{meant}"));
         }
@@ -313,6 +324,18 @@ impl Check<'_> {
     /// Takes what was made of several settings, or adds the problem, as [`Check::add`] does.
     fn of<T>(&mut self, names: &[&str], made: Result<T, Problem>) -> Option<T> {
         made.map_err(|problem| self.add(names, problem)).ok()
+    }
+
+    /// Refuses each setting that was given without the one that it needs.
+    fn needed(&mut self, draft: &mut Draft) {
+        for setting in table::all().filter(|setting| self.values.is_given(setting.name)) {
+            let Some(needed) = setting.needed else { continue };
+            let row = table::find(needed.name);
+            if row.is_none_or(|row| row.value_in(draft) == Shown::Unset) {
+                let problem = self.values.refuse(setting.name, needed.refusal);
+                self.add(&[setting.name, needed.name], problem);
+            }
+        }
     }
 
     /// Reads the addresses of a setting. Each one that is wrong is a problem.

@@ -2,7 +2,7 @@
 
 use super::row::{Setting, Shown};
 use super::values::{Raw, Values};
-use super::{Settings, secret, webhooks};
+use super::{Settings, secret};
 use crate::cli::problems::Source;
 
 const HEAD: &str = "\
@@ -15,7 +15,7 @@ const HEAD: &str = "\
 pub fn config(settings: &Settings, values: &Values) -> String {
     let mut text = HEAD.to_owned();
     for (setting, shown) in settings.values() {
-        text.push_str(&line(setting, &shown, values));
+        text.push_str(&line(setting, &shown, values, settings.is_node()));
     }
     if std::env::var_os(secret::VARIABLE).is_some() {
         text.push_str(&format!("# {} is set, and not printed.\n", secret::VARIABLE));
@@ -23,7 +23,7 @@ pub fn config(settings: &Settings, values: &Values) -> String {
     text
 }
 
-fn line(setting: &Setting, shown: &Shown, values: &Values) -> String {
+fn line(setting: &Setting, shown: &Shown, values: &Values, is_node: bool) -> String {
     let name = setting.name;
     let given = values.given(name);
     let place = match given {
@@ -34,7 +34,7 @@ fn line(setting: &Setting, shown: &Shown, values: &Values) -> String {
             format!("{}:{}", quoted(&position.file.to_string_lossy()), position.line)
         }
     };
-    let place = if setting.reloads { place } else { format!("{place}, restart") };
+    let place = if setting.reloads(is_node) { place } else { format!("{place}, restart") };
     let value = match shown {
         Shown::Unset => {
             let default = setting.default().unwrap_or_default();
@@ -54,20 +54,8 @@ fn line(setting: &Setting, shown: &Shown, values: &Values) -> String {
         }
     };
     // The file that is printed is refused if it sets what has no meaning without another setting.
-    let mark = if given.is_none() && is_of_another(name) { "# " } else { "" };
+    let mark = if given.is_none() && setting.needed.is_some() { "# " } else { "" };
     format!("{mark}{name} = {value}  # {place}\n")
-}
-
-/// Whether a setting has a meaning only beside another one, as `store-size` has beside `store`.
-fn is_of_another(name: &str) -> bool {
-    let groups: &[&[&str]] = &[
-        &webhooks::OF_URL,
-        #[cfg(feature = "store")]
-        &super::store::OF_STORE,
-        #[cfg(feature = "cluster")]
-        &super::cluster::OF_REDIS,
-    ];
-    groups.concat().contains(&name)
 }
 
 /// Writes a text as a basic string of TOML, on one line.

@@ -15,18 +15,46 @@ pub struct Setting {
     pub name: &'static str,
     /// The name of the value in the help.
     pub value: &'static str,
-    /// The heading under which the help lists the setting.
-    pub heading: &'static str,
     pub help: &'static str,
     pub kind: Kind,
     /// The default in words; `None` if the number in [`Draft::default`] is shown.
     words: Option<&'static str>,
     /// Whether the value is shown in logs. A value that could give somebody access is not shown.
     pub shown: bool,
-    /// Whether a reload changes the setting of a running server.
-    pub reloads: bool,
+    reloads: Reloads,
+    /// Whether the short help has the setting: with these settings a server is set up.
+    pub is_everyday: bool,
     /// The value, for a row whose kind does not say where it is.
     read: Option<fn(&Draft) -> Shown>,
+    /// The smallest number of bytes, for a [`Kind::Size`] that must not be zero.
+    least: Option<&'static Least>,
+    /// The setting without which this one has no meaning. One without the other is refused.
+    pub needed: Option<&'static Needed>,
+}
+
+/// Whether a reload changes a setting of a running server.
+#[derive(Clone, Copy, Debug)]
+enum Reloads {
+    Always,
+    /// Not if the server is one of several nodes.
+    UnlessNode,
+    Never,
+}
+
+/// The smallest value of a number of bytes.
+#[derive(Debug)]
+pub struct Least {
+    pub bytes: usize,
+    /// What is said of a smaller number.
+    pub refusal: &'static str,
+}
+
+/// A setting without which others have no meaning, as `store-size` has none without `store`.
+#[derive(Debug)]
+pub struct Needed {
+    pub name: &'static str,
+    /// What is said of a setting that is given without this one.
+    pub refusal: &'static str,
 }
 
 /// The value of a setting, to be shown and to be compared with another one.
@@ -143,20 +171,21 @@ impl Setting {
     pub const fn new(
         name: &'static str,
         value: &'static str,
-        heading: &'static str,
         kind: Kind,
         help: &'static str,
     ) -> Self {
         Setting {
             name,
             value,
-            heading,
             help,
             kind,
             words: None,
             shown: true,
-            reloads: true,
+            reloads: Reloads::Always,
+            is_everyday: false,
             read: None,
+            least: None,
+            needed: None,
         }
     }
 
@@ -166,15 +195,48 @@ impl Setting {
         self
     }
 
+    /// Puts the setting into the short help.
+    pub const fn everyday(mut self) -> Self {
+        self.is_everyday = true;
+        self
+    }
+
     /// Says that a running server keeps its value until it is started again.
     pub const fn at_restart(mut self) -> Self {
-        self.reloads = false;
+        self.reloads = Reloads::Never;
         self
+    }
+
+    /// Says that a running node keeps its value until it is started again, because all nodes share a bound.
+    pub const fn at_restart_of_a_node(mut self) -> Self {
+        self.reloads = Reloads::UnlessNode;
+        self
+    }
+
+    /// Whether a reload changes the setting of a running server, which may be one of several nodes.
+    pub fn reloads(&self, is_node: bool) -> bool {
+        match self.reloads {
+            Reloads::Always => true,
+            Reloads::UnlessNode => !is_node,
+            Reloads::Never => false,
+        }
     }
 
     /// Says where the value is, for a row whose kind does not say it.
     pub const fn is(mut self, value: fn(&Draft) -> Shown) -> Self {
         self.read = Some(value);
+        self
+    }
+
+    /// Refuses fewer bytes than these.
+    pub const fn at_least(mut self, least: &'static Least) -> Self {
+        self.least = Some(least);
+        self
+    }
+
+    /// Says without which other setting this one has no meaning.
+    pub const fn needs(mut self, needed: &'static Needed) -> Self {
+        self.needed = Some(needed);
         self
     }
 
@@ -235,12 +297,20 @@ impl Setting {
         match self.kind {
             Kind::Count(field) => *field(draft) = units::count(raw)?,
             Kind::Rate(field) => *field(draft) = units::rate(raw)?,
-            Kind::Size(field) => *field(draft) = units::size(raw)?,
+            Kind::Size(field) => *field(draft) = self.size(raw)?,
             Kind::Seconds(field) => *field(draft) = units::seconds(raw)?,
             Kind::Switch(field) => *field(draft) = units::switch(raw)?,
             Kind::One(put) | Kind::Many(put) => put(draft, raw)?,
             Kind::File => {}
         }
         Ok(())
+    }
+
+    fn size(&self, raw: &Raw) -> Result<usize, String> {
+        let bytes = units::size(raw)?;
+        match self.least {
+            Some(least) if bytes < least.bytes => Err(least.refusal.to_owned()),
+            _ => Ok(bytes),
+        }
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use longlink::RelayConfig;
 
+use super::row::Least;
 use super::units;
 use super::values::{Raw, Values};
 use crate::cli::problems::Problem;
@@ -14,12 +15,9 @@ use crate::cli::problems::Problem;
 pub const SIZE: usize = 1 << 30;
 /// The smallest size that can be set, 64 MiB. A segment of the file has 8 MiB, and the oldest
 /// segment is dropped as a whole.
-const LEAST_SIZE: usize = 64 << 20;
+pub const LEAST_SIZE: Least = Least { bytes: 64 << 20, refusal: "expected 64m or more" };
 /// How long a message waits for a user who is away, unless something else is set: 7 days.
 pub const KEPT: Duration = Duration::from_secs(7 * 86_400);
-
-/// The settings that have no meaning without a store.
-pub(super) const OF_STORE: [&str; 2] = ["store-size", "history"];
 
 /// The settings of the store, as they were read.
 #[derive(Clone, Debug)]
@@ -65,15 +63,7 @@ pub fn check(
     values: &Values,
 ) -> Result<Option<File>, Problem> {
     let Store { path, size, history } = store;
-    let Some(path) = path else {
-        return match OF_STORE.iter().find(|name| values.is_given(name)) {
-            Some(name) => Err(values.refuse(name, "it needs store, the file")),
-            None => Ok(None),
-        };
-    };
-    if size < LEAST_SIZE {
-        return Err(values.refuse("store-size", "expected 64m or more"));
-    }
+    let Some(path) = path else { return Ok(None) };
     if !relay.mailbox {
         let why = "mailbox is off and store is set, but what the store keeps are mailboxes: leave \
                    one of them out";

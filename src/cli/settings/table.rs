@@ -2,10 +2,12 @@
 //! the keys of the configuration file come from it. The table in `docs/operations.md` is written by hand;
 //! `tests/cli/guide.rs` compares the two.
 //!
-//! To add a setting, add a row here, and a field where the setting is used: `Config` of the hub,
+//! To add a setting, add a row to the group under whose heading the help lists it, and a field where the setting is used: `Config` of the hub,
 //! `RelayConfig`, `BackendConfig`, or, for what only the program needs, the `Draft` here and the
 //! `Settings` in `mod.rs`, which `commands/serve/` reads. If some values are not allowed, the hub's
-//! `Config::check` refuses them. Then add a row to `docs/operations.md`.
+//! `Config::check` refuses them. A setting that means nothing without another one says so in its row. Then add a row to `docs/operations.md`.
+
+mod limits;
 
 use log::LevelFilter;
 use longlink::RelayConfig;
@@ -15,7 +17,7 @@ use longlink::limits::Devices;
 use super::addresses::Address;
 #[cfg(feature = "cluster")]
 use super::cluster;
-use super::row::{Kind, Setting, Shown};
+use super::row::{Kind, Needed, Setting, Shown};
 #[cfg(feature = "store")]
 use super::store;
 use super::{backend, hosts, secret, units, webhooks};
@@ -40,107 +42,155 @@ const FORMATS: &[(&str, Format)] = &[("text", Format::Text), ("json", Format::Js
 
 const DEVICES: &[(&str, Devices)] = &[("many", Devices::Many), ("one", Devices::One)];
 
-// The headings, in the order in which the rows below use them.
-const WHERE: &str = "Where it listens";
-const WHO: &str = "Who may connect";
-const SIZES: &str = "Limits (bytes; 64kb, 16mb and 1gb mean KiB, MiB and GiB)";
-const RATES: &str = "Limits for one address, user or connection (0 means no limit)";
-const TIMES: &str = "Times (seconds, or 500ms, 60s, 5m, 2h; 0 means never)";
-const CHAT: &str = "What it serves";
+// The settings without which others have no meaning, each with what is said of those.
+#[cfg(feature = "tls")]
+const TLS_CERT: Needed = Needed { name: "tls-cert", refusal: "it needs tls-cert, its certificate" };
+#[cfg(feature = "tls")]
+const TLS_KEY: Needed = Needed { name: "tls-key", refusal: "it needs tls-key, its private key" };
 #[cfg(feature = "store")]
-const DISK: &str = "What it keeps on disk (docs/operations.md)";
+const STORE: Needed = Needed { name: "store", refusal: "it needs store, the file" };
 #[cfg(feature = "cluster")]
-const NODES: &str = "Several nodes (docs/cluster.md)";
-const BACKEND: &str = "The backend (docs/api.md, docs/webhooks.md)";
+const REDIS: Needed = Needed { name: "redis", refusal: "it needs redis, the URL" };
+const WEBHOOK: Needed = Needed { name: "webhook", refusal: "it needs webhook, the URL" };
+const WEBHOOK_SECRET: Needed = Needed {
+    name: "webhook-secret-file",
+    refusal: "it needs webhook-secret-file, because what is sent is signed",
+};
+
+/// The settings that the help lists under one heading.
+#[derive(Debug)]
+pub struct Group {
+    pub heading: &'static str,
+    pub settings: &'static [Setting],
+}
+
+/// The heading of what concerns the process itself.
 pub const RUN: &str = "Running";
+
+/// Every setting, in the order of the help.
+pub static GROUPS: &[Group] = &[
+    Group { heading: "Where it listens", settings: ADDRESSES },
+    Group { heading: "Who may connect", settings: DOOR },
+    Group { heading: "What it serves", settings: CHAT },
+    #[cfg(feature = "store")]
+    Group { heading: "What it keeps on disk (docs/operations.md)", settings: DISK },
+    #[cfg(feature = "cluster")]
+    Group { heading: "Several nodes (docs/cluster.md)", settings: NODES },
+    Group { heading: "The backend (docs/api.md, docs/webhooks.md)", settings: BACKEND },
+    Group {
+        heading: "Limits (bytes; 64kb, 16mb and 1gb mean KiB, MiB and GiB)",
+        settings: limits::SIZES,
+    },
+    Group {
+        heading: "Limits for one address, user or connection (0 means no limit)",
+        settings: limits::RATES,
+    },
+    Group {
+        heading: "Times (seconds, or 500ms, 60s, 5m, 2h; 0 means never)",
+        settings: limits::TIMES,
+    },
+    Group { heading: RUN, settings: PROCESS },
+];
+
+/// Every setting.
+pub fn all() -> impl Iterator<Item = &'static Setting> {
+    GROUPS.iter().flat_map(|group| group.settings)
+}
+
+/// The setting of this name.
+pub fn find(name: &str) -> Option<&'static Setting> {
+    all().find(|setting| setting.name == name)
+}
+
+/// The default address, which only this machine can reach.
+pub const DEFAULT_LISTEN: &str = "127.0.0.1:8080";
 
 /// The word of a value that is one of a few.
 fn name_of<T: PartialEq>(words: &[(&'static str, T)], value: T) -> &'static str {
     words.iter().find(|(_, it)| *it == value).map_or("", |(word, _)| word)
 }
 
-/// The default address, which only this machine can reach.
-pub const DEFAULT_LISTEN: &str = "127.0.0.1:8080";
-
-/// Every setting, in the order of the help.
-pub static SETTINGS: &[Setting] = &[
+static ADDRESSES: &[Setting] = &[
     Setting::new(
         "listen",
         "ADDR",
-        WHERE,
         Kind::Many(|it, raw| Address::words(raw).map(|list| it.listen = Some(list))),
         "127.0.0.1:8080, [::1]:8080, localhost:8080, 8080 (on 127.0.0.1) or unix:PATH; port 0 \
          takes a free one; repeatable. Sockets that systemd hands over take its place. Each address is printed as \
          `listening on …` on standard output",
     )
+    .everyday()
     .is(|it| match &it.listen {
         Some(list) => Shown::list(list),
         None => Shown::List(vec![DEFAULT_LISTEN.to_owned()]),
     })
     .at_restart()
-    .default_is("127.0.0.1:8080"),
+    .default_is(DEFAULT_LISTEN),
     Setting::new(
         "open",
         "on|off",
-        WHERE,
         Kind::Switch(|it| &mut it.open),
         "Allow addresses other than loopback without tickets, although everyone who reaches them \
          can connect under any user id; not together with tickets, which do not need it",
-    ),
-    Setting::new(
-        SECRET_FILE,
-        "FILE",
-        WHO,
-        Kind::One(|it, raw| secret::of_file(raw).map(|text| it.secrets = Some(text))),
-        "The file of the secret that signs tickets, at least 32 bytes; a second line is a second \
-         secret. With a secret only clients with a ticket (JWT, HS256) can connect. The variable \
-         LONGLINK_SECRET can contain the secret itself",
     )
-    .is(|it| Shown::file(&it.secrets)),
-    Setting::new(
-        "ticket-at-door-only",
-        "on|off",
-        WHO,
-        Kind::Switch(|it| &mut it.at_door_only),
-        "Keep a connection open after its ticket has expired",
-    ),
+    .everyday(),
     #[cfg(feature = "tls")]
     Setting::new(
         "tls-cert",
         "FILE",
-        WHERE,
         Kind::One(|it, raw| units::text(raw).map(|path| it.tls_cert = Some(path.into()))),
         "Speak TLS (https and wss) on TCP addresses, with this certificate and its chain: PEM, \
          as in fullchain.pem. A renewed file is used within a minute, or at SIGHUP",
     )
+    .everyday()
+    .needs(&TLS_KEY)
     .is(|it| Shown::path(&it.tls_cert))
     .default_is("none"),
     #[cfg(feature = "tls")]
     Setting::new(
         "tls-key",
         "FILE",
-        WHERE,
         Kind::One(|it, raw| units::text(raw).map(|path| it.tls_key = Some(path.into()))),
         "The certificate's private key: PEM",
     )
+    .everyday()
+    .needs(&TLS_CERT)
     .is(|it| Shown::path(&it.tls_key))
     .default_is("none"),
+];
+
+static DOOR: &[Setting] = &[
+    Setting::new(
+        SECRET_FILE,
+        "FILE",
+        Kind::One(|it, raw| secret::of_file(raw).map(|text| it.secrets = Some(text))),
+        "The file of the secret that signs tickets, at least 32 bytes; a second line is a second \
+         secret. With a secret only clients with a ticket (JWT, HS256) can connect. The variable \
+         LONGLINK_SECRET can contain the secret itself",
+    )
+    .everyday()
+    .is(|it| Shown::file(&it.secrets)),
+    Setting::new(
+        "ticket-at-door-only",
+        "on|off",
+        Kind::Switch(|it| &mut it.at_door_only),
+        "Keep a connection open after its ticket has expired",
+    ),
     Setting::new(
         "allow-origin",
         "HOST",
-        WHO,
         Kind::Many(|it, raw| {
             hosts::list(raw, RelayConfig::read_origin).map(|list| it.relay.allow_origins = list)
         }),
         "Let web pages of this host connect: app.example.com, or exactly \
          https://app.example.com:8443; repeatable",
     )
+    .everyday()
     .is(|it| Shown::list(&it.relay.allow_origins))
     .default_is("pages of loopback and of this server, and mini-programs"),
     Setting::new(
         "allow-host",
         "HOST",
-        WHO,
         Kind::Many(|it, raw| {
             hosts::list(raw, RelayConfig::read_host).map(|list| it.relay.allow_hosts = list)
         }),
@@ -152,7 +202,6 @@ pub static SETTINGS: &[Setting] = &[
     Setting::new(
         "trust-proxy",
         "CIDR",
-        WHO,
         Kind::Many(|it, raw| {
             hosts::proxies(raw).map(|(proxies, entries)| {
                 it.config.trusted_proxies = proxies;
@@ -162,12 +211,15 @@ pub static SETTINGS: &[Setting] = &[
         "A proxy that is believed when it says for whom it connects, by X-Forwarded-For or the \
          PROXY protocol: an address, a network, or unix for Unix sockets; repeatable",
     )
+    .everyday()
     .is(|it| Shown::list(&it.proxies))
     .default_is("none"),
+];
+
+static CHAT: &[Setting] = &[
     Setting::new(
         "devices",
         "many|one",
-        CHAT,
         Kind::One(|it, raw| units::choice(raw, DEVICES).map(|devices| it.config.devices = devices)),
         "Which of a user's devices get the user's messages: up to five, or only the newest",
     )
@@ -177,7 +229,6 @@ pub static SETTINGS: &[Setting] = &[
     Setting::new(
         "broadcast",
         "on|off",
-        CHAT,
         Kind::One(|it, raw| units::switch(raw).map(|on| it.relay.broadcast = Some(on))),
         "Whether clients may send to everyone",
     )
@@ -186,7 +237,6 @@ pub static SETTINGS: &[Setting] = &[
     Setting::new(
         "demo",
         "on|off",
-        CHAT,
         Kind::One(|it, raw| units::switch(raw).map(|on| it.relay.demo = on)),
         "Whether / is the demo page",
     )
@@ -195,7 +245,6 @@ pub static SETTINGS: &[Setting] = &[
     Setting::new(
         "mailbox",
         "on|off",
-        CHAT,
         Kind::One(|it, raw| units::switch(raw).map(|on| it.relay.mailbox = on)),
         "Whether the dialect v2 is spoken, in which messages wait for users who are away",
     )
@@ -205,22 +254,21 @@ pub static SETTINGS: &[Setting] = &[
     Setting::new(
         "mailbox-messages",
         "COUNT",
-        CHAT,
         Kind::Count(|it| &mut it.relay.mailbox_messages),
         "The most messages that wait for a user who is away; beyond it the oldest are dropped, \
          which a gap reports",
-    ),
+    )
+    .at_restart_of_a_node(),
     Setting::new(
         "mailbox-bytes",
         "BYTES",
-        CHAT,
         Kind::Size(|it| &mut it.relay.mailbox_bytes),
         "The most bytes of messages that wait for a user who is away",
-    ),
+    )
+    .at_restart_of_a_node(),
     Setting::new(
         "mailbox-ttl",
         "SECONDS",
-        CHAT,
         Kind::Seconds(|it| &mut it.relay.mailbox_ttl),
         "How long a message waits",
     )
@@ -228,7 +276,6 @@ pub static SETTINGS: &[Setting] = &[
     Setting::new(
         "mailbox-memory",
         "BYTES",
-        CHAT,
         Kind::Size(|it| &mut it.relay.mailbox_memory),
         "The most bytes of all mailboxes together; beyond it those of users who never connected \
          are dropped first, then those of the users who have been away longest",
@@ -237,7 +284,6 @@ pub static SETTINGS: &[Setting] = &[
     Setting::new(
         "v1-mailbox",
         "on|off",
-        CHAT,
         Kind::Switch(|it| &mut it.relay.v1_mailbox),
         "Whether a client of the dialect v1 that connects gets the messages that wait for its \
          user; those that were written to it count as acknowledged",
@@ -245,60 +291,64 @@ pub static SETTINGS: &[Setting] = &[
     Setting::new(
         "presence",
         "on|off",
-        CHAT,
         Kind::One(|it, raw| units::switch(raw).map(|on| it.relay.presence = on)),
         "Whether clients may ask who is online",
     )
     .is(|it| Shown::truth(it.relay.presence))
     .default_is("on"),
-    #[cfg(feature = "store")]
+];
+
+#[cfg(feature = "store")]
+static DISK: &[Setting] = &[
     Setting::new(
         "store",
         "FILE",
-        DISK,
         Kind::One(|it, raw| units::text(raw).map(|path| it.store.path = Some(path.into()))),
         "Keep messages that wait, groups and what the backend has asked for in this file, so that \
          they survive a crash and a restart. The file is made if there is none; its directory must \
          be on a local disk",
     )
+    .everyday()
     .is(|it| Shown::path(&it.store.path))
     .at_restart()
     .default_is("none: messages wait in memory"),
-    #[cfg(feature = "store")]
     Setting::new(
         "store-size",
         "BYTES",
-        DISK,
         Kind::Size(|it| &mut it.store.size),
         "How large the file may become; beyond that its oldest part is dropped, which gaps report",
     )
+    .at_least(&store::LEAST_SIZE)
+    .needs(&STORE)
     .at_restart(),
-    #[cfg(feature = "store")]
     Setting::new(
         "history",
         "TIME|off",
-        DISK,
         Kind::One(|it, raw| store::history(raw).map(|history| it.store.history = history)),
         "Keep messages for this long after they were sent, such as 30d, so that clients and the \
          backend can read them again",
     )
+    .needs(&STORE)
     .is(|it| match it.store.history {
         Some(time) => Shown::Text(format!("{}s", time.as_secs())),
         None => Shown::text("off"),
     })
     .at_restart()
     .default_is("off"),
-    #[cfg(feature = "cluster")]
+];
+
+#[cfg(feature = "cluster")]
+static NODES: &[Setting] = &[
     Setting::new(
         "redis",
         "URL",
-        NODES,
         Kind::Many(|it, raw| cluster::urls(raw).map(|urls| it.cluster.urls = urls)),
         "Serve the same users together with all other nodes that name this Redis or Valkey: \
          redis://[USER:PASSWORD@]HOST[:PORT][/DB], rediss://… for TLS, unix:PATH, or \
          redis-sentinel://HOST:PORT,HOST:PORT/MASTER. Messages that wait are kept there. \
          Repeatable: users are spread over several",
     )
+    .everyday()
     .is(|it| {
         let urls = it.cluster.urls.iter().map(|url| format!("{url:?}"));
         let urls = urls.collect::<Vec<_>>();
@@ -307,57 +357,57 @@ pub static SETTINGS: &[Setting] = &[
     .at_restart()
     .default_is("none: this server is alone")
     .unshown(),
-    #[cfg(feature = "cluster")]
     Setting::new(
         "redis-prefix",
         "TEXT",
-        NODES,
         Kind::One(|it, raw| cluster::name(raw).map(|prefix| it.cluster.prefix = prefix)),
         "The beginning of all keys and channels in Redis; the same on all nodes",
     )
+    .needs(&REDIS)
     .is(|it| Shown::text(&it.cluster.prefix))
     .at_restart()
     .default_is(cluster::PREFIX),
-    #[cfg(all(feature = "cluster", feature = "tls"))]
+    #[cfg(feature = "tls")]
     Setting::new(
         "redis-ca",
         "FILE",
-        NODES,
         Kind::One(|it, raw| {
             cluster::authorities(raw).map(|pem| it.cluster.authorities = Some(pem))
         }),
         "Trust these certificate authorities, in PEM, for rediss://, and no others",
     )
+    .needs(&REDIS)
     .is(|it| Shown::file(&it.cluster.authorities))
     .at_restart()
     .default_is("those that browsers know"),
-    #[cfg(feature = "cluster")]
     Setting::new(
         "node",
         "NAME",
-        NODES,
         Kind::One(|it, raw| cluster::name(raw).map(|node| it.cluster.node = Some(node))),
         "The name of this node, which no other node has",
     )
+    .needs(&REDIS)
     .is(|it| Shown::or_unset(it.cluster.node.as_ref()))
     .at_restart()
     .default_is("the machine's name and the port"),
+];
+
+static BACKEND: &[Setting] = &[
     Setting::new(
         "api-listen",
         "ADDR",
-        BACKEND,
         Kind::Many(|it, raw| Address::words(raw).map(|list| it.api_listen = list)),
         "An address of the HTTP interface for a backend, written as for --listen; repeatable. \
          Addresses other than loopback need --api-key-file. Each address is printed as `api on \
          …` on standard output",
     )
+    .everyday()
     .is(|it| Shown::list(&it.api_listen))
     .at_restart()
     .default_is("none"),
     Setting::new(
         "api-key-file",
         "FILE",
-        BACKEND,
         Kind::One(|it, raw| {
             backend::keys(raw).map(|(keys, contents)| {
                 it.backend.keys = keys;
@@ -368,12 +418,12 @@ pub static SETTINGS: &[Setting] = &[
          32 makes it; while the key is being changed, two keys on two lines. With a key the \
          interface is also below /api/ of the other addresses, with metrics at /metrics",
     )
+    .everyday()
     .is(|it| Shown::file(&it.key_file))
     .default_is("none"),
     Setting::new(
         "api-from",
         "ID",
-        BACKEND,
         Kind::Many(|it, raw| {
             backend::names(raw).map(|names| {
                 for name in names {
@@ -390,21 +440,22 @@ pub static SETTINGS: &[Setting] = &[
     Setting::new(
         "webhook",
         "URL",
-        BACKEND,
         Kind::One(|it, raw| units::text(raw).map(|url| it.webhook.url = Some(url))),
         "Send signed webhooks to this URL: which users come online and go offline, and which \
          messages could not be delivered; needs webhook-secret-file",
     )
+    .everyday()
+    .needs(&WEBHOOK_SECRET)
     .is(|it| Shown::hidden(it.webhook.url.clone()))
     .default_is("none")
     .unshown(),
     Setting::new(
         "webhook-secret-file",
         "FILE",
-        BACKEND,
         Kind::One(|it, raw| secret::of_file(raw).map(|text| it.webhook.secret = Some(text))),
         "The secret that webhooks are signed with, at least 16 bytes",
     )
+    .needs(&WEBHOOK)
     .is(|it| Shown::file(&it.webhook.secret))
     .default_is("none")
     .unshown(),
@@ -412,20 +463,20 @@ pub static SETTINGS: &[Setting] = &[
     Setting::new(
         "webhook-ca",
         "FILE",
-        BACKEND,
         Kind::One(|it, raw| webhooks::roots(raw).map(|roots| it.webhook.roots = Some(roots))),
         "Trust these certificate authorities, in PEM, for the webhook's https://",
     )
+    .needs(&WEBHOOK)
     .is(|it| Shown::file(&it.webhook.roots))
     .default_is("those that browsers know"),
     Setting::new(
         "webhook-events",
         "EVENT",
-        BACKEND,
         Kind::Many(|it, raw| webhooks::events(raw).map(|events| it.webhook.events = events)),
         "Which events are sent: online, offline, undelivered, receipt, message (every message of a user); \
          repeatable",
     )
+    .needs(&WEBHOOK)
     .is(|it| {
         let names = WebhookEvents::NAMES.iter().filter(|name| {
             WebhookEvents::named([**name]).is_some_and(|one| it.webhook.events.includes(one))
@@ -437,153 +488,29 @@ pub static SETTINGS: &[Setting] = &[
     Setting::new(
         "webhook-queue",
         "BYTES",
-        BACKEND,
         Kind::Size(|it| &mut it.webhook.queue),
         "How many bytes of events may wait for the backend; beyond that events are dropped, and \
          the next event says which",
-    ),
-    Setting::new(
-        "max-connections",
-        "COUNT",
-        SIZES,
-        Kind::Count(|it| &mut it.config.max_connections),
-        "How many connections there may be at once; further ones get 503",
     )
-    .default_is("the descriptor limit - 64, at most 1000000"),
-    Setting::new(
-        "max-message",
-        "BYTES",
-        SIZES,
-        Kind::Size(|it| &mut it.config.max_message),
-        "The longest message; a longer one ends its connection with 1009",
-    ),
-    Setting::new(
-        "max-queue",
-        "BYTES",
-        SIZES,
-        Kind::Size(|it| &mut it.config.max_queue),
-        "How many bytes may wait for one client to read, from max-message + 14 to 1g; beyond \
-         that the connection is dropped",
-    ),
-    Setting::new(
-        "max-buffered",
-        "BYTES",
-        SIZES,
-        Kind::Size(|it| &mut it.config.max_buffered),
-        "How many bytes may wait in all queues and unfinished messages; beyond that the \
-         connections that hold most are dropped",
-    )
-    .default_is("a quarter of the memory"),
-    Setting::new(
-        "max-head",
-        "BYTES",
-        SIZES,
-        Kind::Size(|it| &mut it.config.max_head),
-        "The longest request head; a longer one gets 431",
-    ),
-    Setting::new(
-        "max-per-address",
-        "COUNT",
-        RATES,
-        Kind::Count(|it| &mut it.config.max_per_address),
-        "Connections from one address, or IPv6 /64; further ones get 503. Loopback addresses and \
-         Unix sockets have no limit",
-    ),
-    Setting::new(
-        "max-per-user",
-        "COUNT",
-        RATES,
-        Kind::Count(|it| &mut it.config.max_per_user),
-        "Connections of one user, on all devices; a further one gets 503",
-    ),
-    Setting::new(
-        "message-rate",
-        "COUNT",
-        RATES,
-        Kind::Rate(|it| &mut it.config.message_rate),
-        "Messages of one connection in a second; a connection that sends faster is read at this \
-         rate, and nothing is dropped",
-    ),
-    Setting::new(
-        "broadcast-rate",
-        "COUNT",
-        RATES,
-        Kind::Rate(|it| &mut it.config.broadcast_rate),
-        "Messages to everyone that one connection may send in a second; a connection that sends \
-         faster is read at this rate",
-    ),
-    Setting::new(
-        "accept-rate",
-        "COUNT",
-        RATES,
-        Kind::Rate(|it| &mut it.config.accept_rate),
-        "Connections accepted in a second; others wait in the kernel's backlog",
-    ),
-    Setting::new(
-        "rate-burst",
-        "SECONDS",
-        TIMES,
-        Kind::Seconds(|it| &mut it.config.rate_burst),
-        "For how long a connection may be ahead of its rates: 5 s at 1000 are 5000 messages at \
-         once; 0 means one message",
-    ),
-    Setting::new(
-        "reject-delay",
-        "SECONDS",
-        TIMES,
-        Kind::Seconds(|it| &mut it.config.reject_delay),
-        "How long a refused handshake waits for its 401 or 403; 0 means not at all",
-    ),
-    Setting::new(
-        "handshake-timeout",
-        "SECONDS",
-        TIMES,
-        Kind::Seconds(|it| &mut it.config.handshake_timeout),
-        "The longest time from accept to the end of the request head",
-    ),
-    Setting::new(
-        "message-timeout",
-        "SECONDS",
-        TIMES,
-        Kind::Seconds(|it| &mut it.config.message_timeout),
-        "The longest time from the first byte of a message to its last",
-    ),
-    Setting::new(
-        "ping-after",
-        "SECONDS",
-        TIMES,
-        Kind::Seconds(|it| &mut it.config.ping_after),
-        "How long a connection may be silent until it gets a WebSocket ping",
-    ),
-    Setting::new(
-        "idle-timeout",
-        "SECONDS",
-        TIMES,
-        Kind::Seconds(|it| &mut it.config.idle_timeout),
-        "How long a connection may be silent until it is closed",
-    ),
-    Setting::new(
-        "close-timeout",
-        "SECONDS",
-        TIMES,
-        Kind::Seconds(|it| &mut it.config.close_timeout),
-        "How long a client may take to close its side of a closing connection, also when the \
-         server stops; 0 means that it is closed at once",
-    ),
+    .at_least(&webhooks::LEAST_QUEUE)
+    .needs(&WEBHOOK)
+    .at_restart_of_a_node(),
+];
+
+static PROCESS: &[Setting] = &[
     Setting::new(
         "log",
         "LEVEL",
-        RUN,
         Kind::One(|it, raw| units::choice(raw, LEVELS).map(|level| it.level = level)),
         "What is logged to standard error: error, warn, info, debug (a line per open and close), \
          trace or off",
     )
+    .everyday()
     .is(|it| Shown::text(name_of(LEVELS, it.level)))
     .default_is("info"),
     Setting::new(
         "log-format",
         "text|json",
-        RUN,
         Kind::One(|it, raw| units::choice(raw, FORMATS).map(|format| it.format = format)),
         "The form of the log: lines for people, or a JSON object on each line",
     )
@@ -593,13 +520,8 @@ pub static SETTINGS: &[Setting] = &[
     Setting::new(
         CONFIG,
         "FILE",
-        RUN,
         Kind::File,
         "A TOML file of these settings: max-connections = 5000, listen = [\"127.0.0.1:8080\"]",
-    ),
+    )
+    .everyday(),
 ];
-
-/// The setting of this name.
-pub fn find(name: &str) -> Option<&'static Setting> {
-    SETTINGS.iter().find(|setting| setting.name == name)
-}

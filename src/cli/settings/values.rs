@@ -12,7 +12,7 @@ use toml::de::{DeTable, DeValue};
 use super::draft::Draft;
 use super::flags::Flags;
 use super::row::{Setting, VARIABLES};
-use super::table::{CONFIG, SETTINGS, find};
+use super::table::{self, CONFIG, find};
 use super::{secret, similar};
 use crate::cli::problems::{Place, Position, Problem, Problems, Source};
 
@@ -126,7 +126,7 @@ impl Values {
             let Some(name) = name.to_str().filter(|name| name.starts_with(VARIABLES)) else {
                 continue;
             };
-            let Some(setting) = SETTINGS.iter().find(|setting| setting.variable() == name) else {
+            let Some(setting) = table::all().find(|setting| setting.variable() == name) else {
                 // Kubernetes gives these variables to every container if a service is called
                 // longlink.
                 let theirs =
@@ -198,7 +198,7 @@ impl Values {
     /// Returns the settings that have kept their defaults because their values are wrong.
     pub fn fill(&self, draft: &mut Draft, problems: &mut Problems) -> BTreeSet<&'static str> {
         let mut wrong = BTreeSet::new();
-        for setting in SETTINGS {
+        for setting in table::all() {
             if let Err(problem) = self.put(setting, draft) {
                 problems.add(problem);
                 wrong.insert(setting.name);
@@ -310,7 +310,7 @@ fn known(key: &str) -> Result<&'static Setting, String> {
         }
         Some(setting) => Ok(setting),
         None => {
-            let names = SETTINGS.iter().map(|setting| setting.name).filter(|name| *name != CONFIG);
+            let names = table::all().map(|setting| setting.name).filter(|name| *name != CONFIG);
             Err(match similar::nearest(key, names) {
                 Some(meant) => format!("unknown key {key:?}, did you mean {meant:?}?"),
                 None => format!("unknown key {key:?}; the keys are the names of the flags"),

@@ -7,6 +7,7 @@ use std::path::Path;
 use longlink::backend::{BadWebhook, WebhookConfig, WebhookEvents};
 
 use super::draft::Webhook;
+use super::row::Least;
 use super::similar::did_you_mean;
 use super::units;
 use super::values::{Raw, Values};
@@ -16,27 +17,11 @@ use crate::cli::problems::Problem;
 
 /// The smallest queue of events in bytes. One event may take nearly as much, so a smaller size is a
 /// mistake in the unit.
-const LEAST_QUEUE: usize = 64 * 1024;
+pub const LEAST_QUEUE: Least = Least { bytes: 64 * 1024, refusal: "expected 64k or more" };
 
-/// The settings that have no meaning without a URL.
-pub(super) const OF_URL: [&str; 4] =
-    ["webhook-secret-file", "webhook-events", "webhook-queue", "webhook-ca"];
-
-/// Makes the configuration of the webhooks, if a URL is given.
+/// Makes the configuration of the webhooks, if a URL is given, and the secret that it needs.
 pub fn config(webhook: Webhook, values: &Values) -> Result<Option<WebhookConfig>, Problem> {
-    if webhook.queue < LEAST_QUEUE {
-        return Err(values.refuse("webhook-queue", "expected 64k or more"));
-    }
-    let Some(url) = webhook.url else {
-        return match OF_URL.iter().find(|name| values.is_given(name)) {
-            Some(name) => Err(values.refuse(name, "it needs webhook, the URL")),
-            None => Ok(None),
-        };
-    };
-    let Some(secret) = webhook.secret else {
-        let why = "it needs webhook-secret-file, because what is sent is signed";
-        return Err(values.refuse("webhook", why));
-    };
+    let (Some(url), Some(secret)) = (webhook.url, webhook.secret) else { return Ok(None) };
     let refuse = |why: BadWebhook| {
         let name = match why {
             BadWebhook::ShortSecret => "webhook-secret-file",

@@ -177,10 +177,7 @@ impl Start {
             in_use: self.in_use,
             effective: settings.values(),
             relay: settings.relay.clone(),
-            #[cfg(feature = "cluster")]
-            is_node: settings.cluster.is_some(),
-            #[cfg(not(feature = "cluster"))]
-            is_node: false,
+            is_node: settings.is_node(),
             #[cfg(feature = "store")]
             has_store: settings.store.is_some(),
             #[cfg(not(feature = "store"))]

@@ -203,7 +203,6 @@ impl Reload {
                 continue;
             }
             let is_stuck = match setting.name {
-                "mailbox-messages" | "mailbox-bytes" | "webhook-queue" if self.is_node => true,
                 name if name.starts_with("webhook") => {
                     self.webhooks.is_some() != settings.webhooks.is_some()
                 }
@@ -211,7 +210,7 @@ impl Reload {
                 "tls-cert" | "tls-key" => self.renewal.is_some() != settings.tls.is_some(),
                 _ => false,
             };
-            let is_used = setting.reloads && !is_stuck;
+            let is_used = setting.reloads(self.is_node) && !is_stuck;
             differences.push((setting.name, counts.clone(), read.clone(), is_used));
             if is_used {
                 *counts = read;
