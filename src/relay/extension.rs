@@ -10,6 +10,9 @@ use crate::wire::http::response::Response;
 use super::v2::{Page, Unread};
 use super::{Pushed, Relay, Session};
 
+/// The key of the extension's timer. The relay's own keys are smaller.
+pub(crate) const TIMER_OF_EXTENSION: u32 = 8;
+
 /// The relay asks its extension before it looks at a request itself. For a request that is not the
 /// extension's own, the extension returns `None`, and the relay answers the request.
 ///
@@ -45,7 +48,7 @@ pub(crate) trait Extension: Any + Send + std::fmt::Debug {
     /// Called when such a connection is gone.
     fn on_tracer_close(&mut self, relay: &mut Relay, cx: &mut Context, conn: ConnId);
 
-    /// Called when the timer [`TIMER_OF_EXTENSION`](super::TIMER_OF_EXTENSION) is due.
+    /// Called when the timer [`TIMER_OF_EXTENSION`] is due.
     fn on_timer(&mut self, relay: &mut Relay, cx: &mut Context);
 
     /// Called when the journal has said what became of a message of the extension that had to wait
@@ -85,4 +88,31 @@ pub(crate) trait Extension: Any + Send + std::fmt::Debug {
 
     /// Called with what traced users did; see [`Handler::on_trace`](crate::Handler::on_trace).
     fn on_trace(&mut self, relay: &mut Relay, cx: &mut Context, events: &[Traced], missed: u64);
+}
+
+impl Relay {
+    /// Sets the extension, which the relay asks first for each request.
+    #[cfg(feature = "backend")]
+    pub(crate) fn with_extension(mut self, extension: Box<dyn Extension>) -> Self {
+        self.extension = Some(extension);
+        self
+    }
+
+    /// The extension, if there is one.
+    #[cfg(feature = "backend")]
+    pub(crate) fn extension_mut(&mut self) -> Option<&mut (dyn Extension + 'static)> {
+        self.extension.as_deref_mut()
+    }
+
+    /// Calls the extension, if there is one, and gives it the relay.
+    #[inline(always)]
+    pub(super) fn extend<T>(
+        &mut self,
+        ask: impl FnOnce(&mut dyn Extension, &mut Relay) -> Option<T>,
+    ) -> Option<T> {
+        let mut extension = self.extension.take()?;
+        let answer = ask(&mut *extension, self);
+        self.extension = Some(extension);
+        answer
+    }
 }
