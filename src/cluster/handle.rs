@@ -19,10 +19,12 @@ const MAX_APPEND_BYTES: usize = 64 << 20;
 /// How many bytes of requests may wait for the thread. Beyond that, what is for everyone or for a group
 /// and is not kept is dropped, as it is when Redis is away.
 const MAX_WAITING: usize = 64 << 20;
+/// How many of the vector's places are kept for the next requests.
+const KEPT_ASKS: usize = 4096;
 /// The most shards, each of which is a bit of a number.
 pub const MAX_SHARDS: usize = 64;
 
-/// What the loop and the threads share.
+/// What the loop and the threads share: the queue of requests, and what the handles return.
 pub struct Shared {
     queue: Mutex<Queue>,
     /// One for each thread of commands.
@@ -81,8 +83,18 @@ impl Shared {
         }
     }
 
+    /// The journal of the node.
+    pub fn journal(self: &Arc<Self>) -> Keeper {
+        Keeper(Arc::clone(self))
+    }
+
+    /// The engine of the node with this name.
+    pub fn engine(self: &Arc<Self>, node: &str) -> Linked {
+        Linked { shared: Arc::clone(self), node: node.into() }
+    }
+
     /// Wakes every thread of commands.
-    pub fn wake(&self) {
+    pub(super) fn wake(&self) {
         self.ring_all(lock(&self.queue));
     }
 
@@ -99,7 +111,7 @@ impl Shared {
     }
 
     /// Wakes one thread of commands.
-    pub fn ring(&self, shard: usize) {
+    pub(super) fn ring(&self, shard: usize) {
         let mut queue = lock(&self.queue);
         queue.rung |= 1 << shard;
         let sleeps = queue.asleep & 1 << shard != 0;
@@ -112,7 +124,7 @@ impl Shared {
 
     /// Waits until there is something to do for a thread of commands, but at most this long. It may also
     /// return earlier.
-    pub fn wait(&self, shard: usize, longest: Duration) {
+    pub(super) fn wait(&self, shard: usize, longest: Duration) {
         let Some(bell) = self.bells.get(shard) else { return };
         let bit = 1 << shard;
         let mut queue = lock(&self.queue);
@@ -123,29 +135,6 @@ impl Shared {
         }
         queue.asleep &= !bit;
         queue.rung &= !bit;
-    }
-
-    /// Takes out all requests. The caller holds the lock of the node, so that they are not overtaken.
-    pub fn take(&self, asks: &mut Vec<Ask>) {
-        let mut queue = lock(&self.queue);
-        std::mem::swap(&mut queue.asks, asks);
-        queue.bytes = 0;
-    }
-
-    /// Notes what the loop is going to be told, so that the handles know it. `sizes` are the appends
-    /// that are not completed; it belongs to the one who holds the lock of the node.
-    pub fn note(&self, event: &Event, sizes: &mut VecDeque<(Ticket, usize)>) {
-        match event {
-            Event::Engine(Told::Link(link)) => self.is_up.store(*link == LinkState::Up, Relaxed),
-            // Appends are completed in their order, and other requests between them.
-            Event::Journal(done) if sizes.front().is_some_and(|it| it.0 == done.ticket) => {
-                if let Some((_, size)) = sizes.pop_front() {
-                    self.appends.fetch_sub(1, Relaxed);
-                    self.bytes.fetch_sub(size, Relaxed);
-                }
-            }
-            _ => {}
-        }
     }
 
     /// Whether the nodes can reach each other.
@@ -166,9 +155,62 @@ impl fmt::Debug for Shared {
     }
 }
 
+/// What takes requests from the loop to the node, and notes what the loop is told. Whoever holds the lock
+/// of the node has it, so that requests are not overtaken.
+#[derive(Debug)]
+pub struct Intake {
+    shared: Arc<Shared>,
+    /// The appends that were taken and are not completed, each with its size, in their order.
+    appends: VecDeque<(Ticket, usize)>,
+    /// Empty, unless requests are being taken.
+    asks: Vec<Ask>,
+}
+
+impl Intake {
+    /// Makes the only intake of a queue.
+    pub fn new(shared: Arc<Shared>) -> Self {
+        Intake { shared, appends: VecDeque::new(), asks: Vec::new() }
+    }
+
+    /// Calls `give` with each request of the loop, in order. Returns how many there were.
+    pub fn take(&mut self, mut give: impl FnMut(Ask)) -> usize {
+        let mut queue = lock(&self.shared.queue);
+        std::mem::swap(&mut queue.asks, &mut self.asks);
+        queue.bytes = 0;
+        drop(queue);
+        let count = self.asks.len();
+        for ask in self.asks.drain(..) {
+            if let Ask::Append(sending) = &ask {
+                self.appends.push_back((sending.ticket, ask.size()));
+            }
+            give(ask);
+        }
+        self.asks.shrink_to(KEPT_ASKS);
+        count
+    }
+
+    /// Notes what the loop is going to be told, so that the journal has room again, and the engine knows
+    /// whether the other nodes can be reached.
+    pub fn note(&mut self, event: &Event) {
+        match event {
+            Event::Engine(Told::Link(link)) => {
+                self.shared.is_up.store(*link == LinkState::Up, Relaxed);
+            }
+            // Appends are completed in their order, and other requests between them.
+            Event::Journal(done) if self.appends.front().is_some_and(|it| it.0 == done.ticket) => {
+                if let Some((_, size)) = self.appends.pop_front() {
+                    self.shared.appends.fetch_sub(1, Relaxed);
+                    self.shared.bytes.fetch_sub(size, Relaxed);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
 /// The journal of a node: messages are kept in Redis.
 #[derive(Clone, Debug)]
-pub struct Keeper(pub(super) Arc<Shared>);
+pub struct Keeper(Arc<Shared>);
 
 impl Journal for Keeper {
     /// Each Redis has epochs of its own, with which the messages of a user come.
@@ -218,8 +260,8 @@ impl Journal for Keeper {
 /// The engine of a node.
 #[derive(Clone, Debug)]
 pub struct Linked {
-    pub(super) shared: Arc<Shared>,
-    pub(super) node: Box<str>,
+    shared: Arc<Shared>,
+    node: Box<str>,
 }
 
 impl Engine for Linked {

@@ -13,7 +13,7 @@ mod io;
 pub mod node;
 
 pub use ask::Ask;
-pub use handle::{Keeper, Linked};
+pub use handle::{Intake, Keeper, Linked, Shared};
 pub use info::{Product, Server, Unfit, Version};
 pub use io::{Cluster, ClusterConfig, Examined, Member, RedisUrl, StartError};
 

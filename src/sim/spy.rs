@@ -47,6 +47,11 @@ pub trait Look {
     fn note(&mut self, _cx: &Context, _now: u64, _note: Note<'_>) {}
 }
 
+/// No observer: the handler's callbacks are only forwarded.
+impl Look for () {
+    fn look(&mut self, _: &mut Context, _: &Call<'_>) {}
+}
+
 /// A handler with an observer of its callbacks. Every callback is first shown to the observer and
 /// then forwarded to the handler. The observer changes neither the arguments nor the answers.
 ///

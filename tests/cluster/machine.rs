@@ -2,31 +2,21 @@
 //! each Redis.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Instant;
 
-use longlink::cluster::ask::{Ask, Sending, Wanted};
 use longlink::cluster::node::{Bounds, Claim, Node, Settings};
-use longlink::cluster::{Event, node};
-use longlink::keeping::{Append, Completion, Journal, Progress, Question, Ticket};
-use longlink::nodes::{Engine, Happened, LinkState, Numbers, Request, Told};
-use longlink::sim::{Call, Look, Rng, Spy, World};
-use longlink::{Config, Context, Incoming, Relay, RelayConfig};
+use longlink::cluster::{Event, Intake, Linked, Shared, node};
+use longlink::keeping::Ticket;
+use longlink::nodes::{Engine, Happened, LinkState, Request, Told, Wants};
+use longlink::sim::{Rng, Spy, World};
+use longlink::{Config, Incoming, Relay, RelayConfig};
 
 use crate::model::Model;
 use crate::redis::{self, ServerId};
 use crate::wire::Wire;
 
-/// Nobody looks at the callbacks.
-#[derive(Debug)]
-pub struct Unseen;
-
-impl Look for Unseen {
-    fn look(&mut self, _: &mut Context, _: &Call<'_>) {}
-}
-
-pub type Hub = World<Spy<Relay, Unseen>>;
+pub type Hub = World<Spy<Relay, ()>>;
 
 /// What is the same for all nodes.
 #[derive(Clone, Debug)]
@@ -37,89 +27,14 @@ pub struct Shape {
     pub bounds: Bounds,
 }
 
-/// The loop's side of the queue between loop and threads.
-#[derive(Clone, Debug)]
-struct Side {
-    asks: Arc<Mutex<Vec<Ask>>>,
-    is_up: Arc<AtomicBool>,
-    name: String,
-}
-
-impl Side {
-    fn push(&self, ask: Ask) {
-        self.asks.lock().expect("no panic").push(ask);
-    }
-}
-
-impl Journal for Side {
-    fn epoch(&self) -> &str {
-        "0"
-    }
-
-    fn end_of_epoch(&self, _user: &str, _epoch: &str) -> Option<u64> {
-        None
-    }
-
-    fn is_shared(&self) -> bool {
-        true
-    }
-
-    fn has_room(&self) -> bool {
-        self.asks.lock().expect("no panic").len() < 1_000
-    }
-
-    fn append(&mut self, ticket: Ticket, append: &Append<'_>) -> Progress {
-        self.push(Ask::Append(Box::new(Sending::new(ticket, append))));
-        Progress::Later
-    }
-
-    fn follow_epoch(&mut self) {
-        self.push(Ask::FollowEpoch);
-    }
-
-    fn acknowledge(&mut self, _: Ticket, user: &str, device: &str, seq: u64) -> Progress {
-        self.push(Ask::Acknowledge { user: user.into(), device: device.into(), seq });
-        Progress::Done(Completion::Acknowledged)
-    }
-
-    fn history(&mut self, _: Ticket, _: &Question<'_>) -> Progress {
-        Progress::Done(Completion::Unsupported)
-    }
-
-    fn forget(&mut self, ticket: Ticket, user: &str, seq: u64) -> Progress {
-        self.push(Ask::Forget { ticket, user: user.into(), seq });
-        Progress::Later
-    }
-}
-
-impl Engine for Side {
-    fn ask(&mut self, ticket: Ticket, request: Request<'_>) {
-        self.push(Ask::Engine(ticket, Wanted::new(&request)));
-    }
-
-    fn link(&self) -> LinkState {
-        if self.is_up.load(Ordering::Relaxed) { LinkState::Up } else { LinkState::Down }
-    }
-
-    fn node(&self) -> &str {
-        &self.name
-    }
-
-    fn online_elsewhere(&self) -> u64 {
-        0
-    }
-
-    fn numbers(&self) -> Numbers {
-        Numbers::default()
-    }
-}
-
 /// A process.
 pub struct Machine {
     pub hub: Hub,
     pub node: Node,
     pub wires: Vec<Wire>,
-    side: Side,
+    shared: Arc<Shared>,
+    engine: Linked,
+    intake: Intake,
     base: Instant,
     events: Vec<Event>,
     pub is_frozen: bool,
@@ -138,12 +53,11 @@ const MOST_EVENTS: u64 = 1 << 20;
 
 impl Machine {
     pub fn start(name: &str, shape: &Shape, base: Instant, now: u64, rng: &mut Rng) -> Self {
-        let (asks, is_up) = (Arc::default(), Arc::default());
-        let side = Side { asks, is_up, name: name.to_owned() };
-        let relay = Relay::new(shape.relay.clone());
-        let relay = relay.with_journal(Box::new(side.clone())).with_engine(Box::new(side.clone()));
-        let mut hub =
-            World::new(shape.config.clone(), Spy { handler: relay, looker: Unseen }, base);
+        let shared = Arc::new(Shared::new(shape.shards.len()));
+        let mut engine = shared.engine(name);
+        let relay = Relay::new(shape.relay.clone()).with_journal(Box::new(shared.journal()));
+        let relay = relay.with_engine(Box::new(engine.clone()));
+        let mut hub = World::new(shape.config.clone(), Spy { handler: relay, looker: () }, base);
         hub.now = now;
         let settings = Settings {
             node: name.to_owned(),
@@ -157,14 +71,16 @@ impl Machine {
         let delays = *rng.pick(&[(0, 0), (1, 1), (5, 5), (40, 5), (5, 40)]);
         let wires = (0..shape.shards.len()).map(|shard| Wire::new(shard, delays)).collect();
         // What `src/backend/webhooks/` asks.
-        let wants = Wanted::Wants { kinds: "ofumr".into(), most: MOST_EVENTS };
-        side.push(Ask::Engine(Ticket::MAX, wants));
+        let wants = Wants { kinds: "ofumr", most: MOST_EVENTS };
+        engine.ask(Ticket::MAX, Request::Wants(wants));
         let backend_delay = *rng.pick(&[0, 20, 500]);
         Machine {
             hub,
             node,
             wires,
-            side,
+            intake: Intake::new(Arc::clone(&shared)),
+            shared,
+            engine,
             base,
             events: Vec::new(),
             is_frozen: false,
@@ -177,8 +93,8 @@ impl Machine {
 
     /// Something has happened of which the backend is to be told.
     pub fn tell(&mut self, user: usize, event: String) {
-        let (user, kind, event) = (format!("u{user}").into(), 'm', event.into());
-        self.side.push(Ask::Engine(Ticket::MAX, Wanted::Tell { user, kind, event }));
+        let user = format!("u{user}");
+        self.engine.ask(Ticket::MAX, Request::Tell { user: &user, kind: 'm', event: &event });
     }
 
     /// Tells the backend of the events that are due.
@@ -193,7 +109,7 @@ impl Machine {
             last = Some(it.name);
         }
         if let Some(event) = last {
-            self.side.push(Ask::Engine(Ticket::MAX, Wanted::Accept { event }));
+            self.engine.ask(Ticket::MAX, Request::Accept { event: &event });
         }
     }
 
@@ -203,7 +119,7 @@ impl Machine {
     }
 
     pub fn is_up(&self) -> bool {
-        self.side.is_up.load(Ordering::Relaxed)
+        self.shared.is_up()
     }
 
     /// When something is due next.
@@ -231,11 +147,7 @@ impl Machine {
         } else {
             self.hub.settle();
         }
-        let asks = std::mem::take(&mut *self.side.asks.lock().expect("no panic"));
-        let mut is_something = !asks.is_empty();
-        for ask in asks {
-            self.node.ask(ask, redis.now);
-        }
+        let mut is_something = self.intake.take(|ask| self.node.ask(ask, redis.now)) > 0;
         self.node.tick(redis.now);
         for (shard, wire) in self.wires.iter_mut().enumerate() {
             let at = fronts[shard];
@@ -246,13 +158,13 @@ impl Machine {
         self.node.events(&mut self.events);
         for event in self.events.drain(..) {
             is_something = true;
+            self.intake.note(&event);
             let incoming = match event {
                 Event::Journal(done) => Incoming::Journal(done),
                 Event::Engine(told) => {
                     match &told {
                         Told::Link(link) => {
                             let is_up = *link == LinkState::Up;
-                            self.side.is_up.store(is_up, Ordering::Relaxed);
                             self.up_since = is_up.then_some(redis.now);
                             model.downs += u64::from(!is_up);
                             model.coverage.count(if is_up { "links: up" } else { "links: down" });

@@ -5,21 +5,13 @@ use std::time::Instant;
 use longlink::backend::{Backend, BackendConfig};
 use longlink::metrics::MailboxCounters;
 use longlink::sim::frames::Got;
-use longlink::sim::{Call, Disk, Look, Rng, Spy, World};
-use longlink::{Config, Context, Relay, RelayConfig};
+use longlink::sim::{Disk, Rng, Spy, World};
+use longlink::{Config, Relay, RelayConfig};
 use serde_json::Value;
 
 use super::journal::Slow;
 
-/// Nobody looks at the callbacks.
-#[derive(Debug)]
-pub struct Unseen;
-
-impl Look for Unseen {
-    fn look(&mut self, _: &mut Context, _: &Call<'_>) {}
-}
-
-pub type Link = World<Spy<Relay, Unseen>>;
+pub type Link = World<Spy<Relay, ()>>;
 
 /// What is the same for all starts of a server.
 #[derive(Clone, Debug)]
@@ -102,7 +94,7 @@ impl Server {
             }
             Keeping::Disk(disk) => relay = relay.with_journal(Box::new(disk.open())),
         }
-        let spy = Spy { handler: relay, looker: Unseen };
+        let spy = Spy { handler: relay, looker: () };
         let mut link = World::new(settings.config.clone(), spy, base);
         link.now = now;
         link.read_size = settings.read_size;

@@ -13,17 +13,8 @@ mod rig;
 mod stories;
 mod survive;
 
-use longlink::sim::{Call, Look};
-use longlink::{Config, Context, Relay, RelayConfig};
+use longlink::{Config, Relay, RelayConfig};
 use rig::{KEPT, Link, serve};
-
-/// A looker that ignores all callbacks.
-#[derive(Debug)]
-pub struct Unseen;
-
-impl Look for Unseen {
-    fn look(&mut self, _: &mut Context, _: &Call<'_>) {}
-}
 
 fn link_of(config: Config, relay: RelayConfig) -> Link {
     serve(config, Relay::new(relay))

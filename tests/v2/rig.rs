@@ -5,14 +5,12 @@ use std::time::Instant;
 use longlink::sim::{Spy, World};
 use longlink::{Config, Relay};
 
-use super::Unseen;
-
-pub type Link = World<Spy<Relay, Unseen>>;
+pub type Link = World<Spy<Relay, ()>>;
 
 /// The state in the answer to a send that is kept.
 pub const KEPT: &str = "queued";
 
 pub fn serve(config: Config, relay: Relay) -> Link {
-    let spy = Spy { handler: relay, looker: Unseen };
+    let spy = Spy { handler: relay, looker: () };
     World::new(config, spy, Instant::now())
 }

@@ -12,8 +12,6 @@ use longlink::keeping::{Completed, Completion, Ticket};
 use longlink::sim::{Spy, World};
 use longlink::{Config, Relay};
 
-use super::Unseen;
-
 /// The state in the answer to a send that is kept.
 pub const KEPT: &str = "stored";
 
@@ -22,7 +20,7 @@ const STEP: u64 = 500;
 
 /// The world, and the store's side that works beside it.
 pub struct Link {
-    world: World<Spy<Relay, Unseen>>,
+    world: World<Spy<Relay, ()>>,
     worker: Worker,
     clock: Arc<AtomicU64>,
     /// When the world has begun, in milliseconds since 1970.
@@ -65,7 +63,7 @@ fn serve_in(folder: Folder, begun: u64, config: Config, relay: Relay) -> Link {
     let (journal, mut worker) = open(store).expect("a file");
     let relay = relay.with_journal(Box::new(journal));
     worker.begin().expect("room");
-    let spy = Spy { handler: relay, looker: Unseen };
+    let spy = Spy { handler: relay, looker: () };
     let mut world = World::new(config, spy, Instant::now());
     world.hub.set_date(UNIX_EPOCH + Duration::from_millis(begun));
     // The thread of a store says so when it begins.
@@ -76,7 +74,7 @@ fn serve_in(folder: Folder, begun: u64, config: Config, relay: Relay) -> Link {
 }
 
 impl Deref for Link {
-    type Target = World<Spy<Relay, Unseen>>;
+    type Target = World<Spy<Relay, ()>>;
 
     fn deref(&self) -> &Self::Target {
         &self.world

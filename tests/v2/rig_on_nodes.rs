@@ -8,7 +8,6 @@ use std::time::Instant;
 use longlink::sim::{Spy, World};
 use longlink::{Config, Relay};
 
-use super::Unseen;
 use super::cloud::Cloud;
 
 /// The state in the answer to a send that is kept.
@@ -19,7 +18,7 @@ const STEP: u64 = 500;
 
 /// The world, and what stands for the other nodes and Redis.
 pub struct Link {
-    world: World<Spy<Relay, Unseen>>,
+    world: World<Spy<Relay, ()>>,
     cloud: Arc<Mutex<Cloud>>,
     /// The place of this server among all nodes.
     node: usize,
@@ -33,12 +32,12 @@ pub fn serve(config: Config, relay: Relay) -> Link {
 fn join(config: Config, relay: Relay, cloud: Arc<Mutex<Cloud>>, node: usize) -> Link {
     let (journal, engine) = Cloud::node(&cloud);
     let relay = relay.with_journal(journal).with_engine(engine);
-    let spy = Spy { handler: relay, looker: Unseen };
+    let spy = Spy { handler: relay, looker: () };
     Link { world: World::new(config, spy, Instant::now()), cloud, node }
 }
 
 impl Deref for Link {
-    type Target = World<Spy<Relay, Unseen>>;
+    type Target = World<Spy<Relay, ()>>;
 
     fn deref(&self) -> &Self::Target {
         &self.world

@@ -5,19 +5,15 @@
 use std::cell::RefCell;
 use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Instant;
 
-use longlink::cluster::ask::{Ask, Sending, Wanted};
 use longlink::cluster::node::{Batch, Bounds, Claim, Node, ServerInfo, Settings};
-use longlink::cluster::{Event, node};
-use longlink::keeping::{Append, Completion, Journal, Progress, Question, Ticket};
-use longlink::nodes::{Engine, LinkState, Numbers, Request};
+use longlink::cluster::{Event, Intake, Shared, node};
+use longlink::nodes::Numbers;
 use longlink::sim::{Spy, World};
 use longlink::{Config, Incoming, Relay};
 
-use super::Unseen;
 use super::redis::{self, ConnId, Got, ServerId, command};
 
 /// The state in the answer to a send that is kept.
@@ -30,15 +26,12 @@ const LONG: u64 = 60_000;
 /// The most turns that a node takes until it may have clients.
 const TURNS: usize = 100;
 
-/// What the loop has asked.
-type Asks = Arc<Mutex<Vec<Ask>>>;
-
 /// The world of a node, the node, and its connections to Redis.
 pub struct Link {
-    world: World<Spy<Relay, Unseen>>,
+    world: World<Spy<Relay, ()>>,
     node: Node,
-    asks: Asks,
-    online_elsewhere: Arc<AtomicU64>,
+    shared: Arc<Shared>,
+    intake: Intake,
     redis: Rc<RefCell<redis::World>>,
     server: ServerId,
     commands: ConnId,
@@ -64,20 +57,21 @@ fn join(
     server: ServerId,
     place: u64,
 ) -> Link {
-    let asks = Asks::default();
+    let shared = Arc::new(Shared::new(1));
+    let intake = Intake::new(Arc::clone(&shared));
     let bounds = Bounds {
         messages: relay.config().mailbox_messages as u64,
         bytes: relay.config().mailbox_bytes as u64,
         live_bytes: (256 * 1024).max(relay.config().mailbox_bytes as u64),
     };
-    let online_elsewhere = Arc::<AtomicU64>::default();
-    let side = || Side { asks: asks.clone(), online_elsewhere: online_elsewhere.clone() };
-    let relay = relay.with_journal(Box::new(side())).with_engine(Box::new(side()));
-    let spy = Spy { handler: relay, looker: Unseen };
+    let name = format!("n{place}");
+    let relay = relay.with_journal(Box::new(shared.journal()));
+    let relay = relay.with_engine(Box::new(shared.engine(&name)));
+    let spy = Spy { handler: relay, looker: () };
     let mut world = World::new(config, spy, Instant::now());
     world.now = redis.borrow().now;
     let settings = Settings {
-        node: format!("n{place}"),
+        node: name,
         prefix: "longlink:".to_owned(),
         shards: vec!["one".to_owned()],
         seed: place + 7,
@@ -95,8 +89,8 @@ fn join(
     let mut link = Link {
         world,
         node,
-        asks,
-        online_elsewhere,
+        shared,
+        intake,
         redis,
         server,
         commands,
@@ -111,7 +105,7 @@ fn join(
 }
 
 impl Deref for Link {
-    type Target = World<Spy<Relay, Unseen>>;
+    type Target = World<Spy<Relay, ()>>;
 
     fn deref(&self) -> &Self::Target {
         &self.world
@@ -169,11 +163,9 @@ impl Link {
     /// Gives the node what the loop has asked.
     fn ask(&mut self) -> bool {
         let now = self.world.now;
-        let asks = std::mem::take(&mut *self.asks.lock().expect("nobody has panicked"));
-        let is_something = !asks.is_empty();
-        asks.into_iter().for_each(|ask| self.node.ask(ask, now));
+        let is_something = self.intake.take(|ask| self.node.ask(ask, now)) > 0;
         self.node.tick(now);
-        self.online_elsewhere.store(self.node.online_elsewhere(), Ordering::Relaxed);
+        self.shared.set_numbers(Numbers::default(), self.node.online_elsewhere());
         is_something
     }
 
@@ -244,6 +236,7 @@ impl Link {
         self.node.events(&mut events);
         let is_something = !events.is_empty();
         for event in events {
+            self.intake.note(&event);
             let incoming = match event {
                 Event::Journal(completed) => Incoming::Journal(completed),
                 Event::Engine(told) => Incoming::Engine(told),
@@ -284,81 +277,5 @@ fn server_info(value: &::redis::Value) -> ServerInfo {
         replid2: field("master_replid2"),
         version: (7, 0),
         syncs_always: false,
-    }
-}
-
-/// What the loop has of the node.
-#[derive(Clone, Debug)]
-struct Side {
-    asks: Asks,
-    online_elsewhere: Arc<AtomicU64>,
-}
-
-impl Side {
-    fn push(&self, ask: Ask) {
-        self.asks.lock().expect("nobody has panicked").push(ask);
-    }
-}
-
-impl Journal for Side {
-    fn epoch(&self) -> &str {
-        "0"
-    }
-
-    fn end_of_epoch(&self, _: &str, _: &str) -> Option<u64> {
-        None
-    }
-
-    fn is_shared(&self) -> bool {
-        true
-    }
-
-    fn has_room(&self) -> bool {
-        true
-    }
-
-    fn append(&mut self, ticket: Ticket, append: &Append<'_>) -> Progress {
-        self.push(Ask::Append(Box::new(Sending::new(ticket, append))));
-        Progress::Later
-    }
-
-    fn follow_epoch(&mut self) {
-        self.push(Ask::FollowEpoch);
-    }
-
-    fn acknowledge(&mut self, _: Ticket, user: &str, device: &str, seq: u64) -> Progress {
-        self.push(Ask::Acknowledge { user: user.into(), device: device.into(), seq });
-        Progress::Done(Completion::Acknowledged)
-    }
-
-    fn history(&mut self, _: Ticket, _: &Question<'_>) -> Progress {
-        Progress::Done(Completion::Unsupported)
-    }
-
-    fn forget(&mut self, ticket: Ticket, user: &str, seq: u64) -> Progress {
-        self.push(Ask::Forget { ticket, user: user.into(), seq });
-        Progress::Later
-    }
-}
-
-impl Engine for Side {
-    fn ask(&mut self, ticket: Ticket, request: Request<'_>) {
-        self.push(Ask::Engine(ticket, Wanted::new(&request)));
-    }
-
-    fn link(&self) -> LinkState {
-        LinkState::Up
-    }
-
-    fn node(&self) -> &str {
-        "node"
-    }
-
-    fn online_elsewhere(&self) -> u64 {
-        self.online_elsewhere.load(Ordering::Relaxed)
-    }
-
-    fn numbers(&self) -> Numbers {
-        Numbers::default()
     }
 }

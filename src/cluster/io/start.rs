@@ -152,12 +152,12 @@ impl Cluster {
 
     /// Returns what keeps messages.
     pub fn journal(&self) -> Keeper {
-        Keeper(Arc::clone(&self.shared))
+        self.shared.journal()
     }
 
     /// Returns what connects this node with the others.
     pub fn engine(&self) -> Linked {
-        Linked { shared: Arc::clone(&self.shared), node: self.node.clone() }
+        self.shared.engine(&self.node)
     }
 
     /// What each Redis has said of itself, with its URL without credentials.

@@ -15,7 +15,7 @@ use super::threads::{Engines, open, start};
 use super::url::RedisUrl;
 use crate::cluster::Event;
 use crate::cluster::ask::Ask;
-use crate::cluster::handle::{Keeper, Shared};
+use crate::cluster::handle::{Intake, Keeper, Shared};
 use crate::cluster::info::Server;
 use crate::cluster::node::{Batch, Claim};
 use crate::engine::{LinkState, Numbers, Told};
@@ -334,7 +334,7 @@ fn the_loop_is_answered_while_a_redis_that_is_silent_is_being_connected() {
         thread::sleep(Duration::from_millis(2));
     }
     let began = Instant::now();
-    Keeper(Arc::clone(&running.shared)).forget(7, "ann", 1);
+    running.shared.journal().forget(7, "ann", 1);
     running.until(|seen| seen.asked == 1);
     let answered = || {
         let told = running.told.lock().unwrap();
@@ -415,7 +415,6 @@ fn what_does_not_speak_the_protocol_of_redis_is_not_tried_again() {
 mod queue {
     use super::*;
     use crate::journal::{Append, Kept, Kind, Reach, Record, Ticket};
-    use std::collections::VecDeque;
 
     fn append(keeper: &mut Keeper, ticket: Ticket, message: &str) {
         let records = [Record { user: "bob", seq: 0, kind: Kind::ToUser, to: "", marks: 0 }];
@@ -441,7 +440,7 @@ mod queue {
     #[test]
     fn a_journal_has_no_room_while_too_many_appends_or_bytes_are_without_an_answer() {
         let shared = Arc::new(Shared::new(1));
-        let mut keeper = Keeper(Arc::clone(&shared));
+        let (mut keeper, mut intake) = (shared.journal(), Intake::new(shared));
         let big = "x".repeat(1 << 20);
         for (message, most) in [("", 16_384), (&*big, 64)] {
             let mut count = 0;
@@ -451,19 +450,14 @@ mod queue {
                 assert!(count <= most, "a bound is missing");
             }
             assert!(count as usize >= most as usize - 1, "{count}");
-            let (mut asks, mut sizes) = (Vec::new(), VecDeque::new());
-            shared.take(&mut asks);
-            assert_eq!(asks.len(), count as usize);
-            for ask in &asks {
-                let Ask::Append(sending) = ask else { panic!("{ask:?}") };
-                sizes.push_back((sending.ticket, ask.size()));
-            }
+            let taken = intake.take(|ask| assert!(matches!(ask, Ask::Append(_)), "{ask:?}"));
+            assert_eq!(taken, count as usize);
             assert!(!keeper.has_room(), "what the thread has taken still counts");
             for ticket in 0..count {
                 let completion = Completion::Appended(Kept::default());
-                shared.note(&Event::Journal(Completed { ticket, completion }), &mut sizes);
+                intake.note(&Event::Journal(Completed { ticket, completion }));
             }
-            assert!(keeper.has_room() && sizes.is_empty());
+            assert!(keeper.has_room());
         }
     }
 
@@ -473,16 +467,14 @@ mod queue {
         let sleeper = Arc::clone(&shared);
         let (tell, told) = std::sync::mpsc::channel();
         let thread = thread::spawn(move || {
-            let mut asks = Vec::new();
+            let (mut asks, mut intake) = (Vec::new(), Intake::new(Arc::clone(&sleeper)));
             while asks.len() < 1_000 {
                 sleeper.wait(0, DEADLINE);
-                let mut some = Vec::new();
-                sleeper.take(&mut some);
-                asks.append(&mut some);
+                intake.take(|ask| asks.push(ask));
             }
             tell.send(asks).unwrap();
         });
-        let mut keeper = Keeper(shared);
+        let mut keeper = shared.journal();
         for ticket in 0..1_000 {
             append(&mut keeper, ticket, "");
         }

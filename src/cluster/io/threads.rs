@@ -1,6 +1,5 @@
 //! The threads of a node: for each Redis one that sends commands, and one that listens to channels.
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::mem::take;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -15,11 +14,9 @@ use super::link::{Link, LinkError, Target, command};
 use super::pushes::{Push, Pushes};
 use super::stream::Cutter;
 use crate::cluster::Event;
-use crate::cluster::ask::Ask;
-use crate::cluster::handle::{Shared, lock};
+use crate::cluster::handle::{Intake, Shared, lock};
 use crate::cluster::info::Server;
 use crate::cluster::node::{Batch, Claim};
-use crate::journal::Ticket;
 
 /// How long it may take to connect, with TLS, login and the questions at the beginning.
 pub const CONNECT_WAIT: Duration = Duration::from_secs(3);
@@ -35,8 +32,6 @@ const NO_CHANNELS: Duration = Duration::from_millis(100);
 const MOST_WAIT: Duration = Duration::from_secs(60);
 /// How often the numbers for operators are copied.
 const NUMBERS_EVERY: u64 = 250;
-/// How many of the vector's places are kept for the next requests.
-const KEPT_ASKS: usize = 4096;
 
 /// Takes events to the loop. It waits if the loop has no room for them.
 pub type Deliver = Box<dyn FnMut(Event) + Send>;
@@ -61,8 +56,7 @@ pub struct Engines<C> {
 /// is that in which the node has told them.
 struct State<C> {
     core: C,
-    sizes: VecDeque<(Ticket, usize)>,
-    asks: Vec<Ask>,
+    intake: Intake,
     events: Vec<Event>,
     out: Out,
     numbers_at: u64,
@@ -79,8 +73,8 @@ impl<C: Core> Engines<C> {
     pub fn new(core: C, shared: Arc<Shared>, targets: Vec<Target>) -> Self {
         let cutters = targets.iter().map(|_| Mutex::default()).collect();
         let out = Out::Held(Vec::new());
-        let (sizes, asks, events) = (VecDeque::new(), Vec::new(), Vec::new());
-        let state = State { core, sizes, asks, events, out, numbers_at: 0 };
+        let intake = Intake::new(Arc::clone(&shared));
+        let state = State { core, intake, events: Vec::new(), out, numbers_at: 0 };
         Engines {
             state: Mutex::new(state),
             shared,
@@ -108,7 +102,7 @@ impl<C: Core> Engines<C> {
         let now = self.now();
         let mut state = lock(&self.state);
         let result = call(&mut state.core, now);
-        state.tell(&self.shared);
+        state.tell();
         if now >= state.numbers_at {
             state.numbers_at = now + NUMBERS_EVERY;
             self.shared.set_numbers(state.core.numbers(), state.core.online_elsewhere());
@@ -122,15 +116,8 @@ impl<C: Core> Engines<C> {
         self.turns.fetch_add(1, Relaxed);
         let now = self.now();
         let mut guard = lock(&self.state);
-        let State { core, sizes, asks, .. } = &mut *guard;
-        self.shared.take(asks);
-        for ask in asks.drain(..) {
-            if let Ask::Append(sending) = &ask {
-                sizes.push_back((sending.ticket, ask.size()));
-            }
-            core.ask(ask, now);
-        }
-        asks.shrink_to(KEPT_ASKS);
+        let State { core, intake, .. } = &mut *guard;
+        intake.take(|ask| core.ask(ask, now));
         core.tick(now);
         if let Some(batch) = batch {
             core.take(shard, now, batch);
@@ -141,7 +128,7 @@ impl<C: Core> Engines<C> {
             reconnects: core.wants_reconnect(shard),
             resubscribes: core.wants_subscriber(shard),
         };
-        guard.tell(&self.shared);
+        guard.tell();
         drop(guard);
         self.ring_others(shard);
         turn
@@ -245,10 +232,10 @@ struct Turn {
 
 impl<C: Core> State<C> {
     /// Takes what the node has told to the loop.
-    fn tell(&mut self, shared: &Shared) {
+    fn tell(&mut self) {
         self.core.events(&mut self.events);
         for event in self.events.drain(..) {
-            shared.note(&event, &mut self.sizes);
+            self.intake.note(&event);
             match &mut self.out {
                 Out::Held(events) => events.push(event),
                 Out::To(deliver) => deliver(event),
