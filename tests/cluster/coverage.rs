@@ -1,13 +1,9 @@
-//! Counts what the runs have met, because a simulation in which little happens proves little.
+//! What has to happen in the runs of this simulation.
 
-use std::collections::BTreeMap;
-
-/// How often each kind of event has happened.
-#[derive(Clone, Debug, Default)]
-pub struct Coverage(BTreeMap<&'static str, u64>);
+pub use crate::runs::Coverage;
 
 /// The kinds of events that must each happen at least once over all seeds.
-const REQUIRED: &[&str] = &[
+pub const REQUIRED: &[&str] = &[
     "connections to Redis: no answer in time",
     "connections to Redis: lost",
     "links: down",
@@ -59,29 +55,3 @@ const REQUIRED: &[&str] = &[
     "pages: messages to a group",
     "volatile messages",
 ];
-
-impl Coverage {
-    pub fn count(&mut self, what: &'static str) {
-        self.add(what, 1);
-    }
-
-    pub fn add(&mut self, what: &'static str, times: u64) {
-        *self.0.entry(what).or_default() += times;
-    }
-
-    pub fn merge(&mut self, other: &Coverage) {
-        other.0.iter().for_each(|(what, times)| self.add(what, *times));
-    }
-
-    pub fn print(&self) {
-        for (what, times) in &self.0 {
-            println!("{times:>10}  {what}");
-        }
-    }
-
-    /// The required kinds of events that never happened.
-    pub fn missing(&self) -> Vec<&'static str> {
-        let missing = |what: &&&str| self.0.get(**what).copied().unwrap_or(0) == 0;
-        REQUIRED.iter().filter(missing).copied().collect()
-    }
-}

@@ -16,14 +16,19 @@ mod page;
 #[path = "../support/redis/mod.rs"]
 mod redis;
 mod run;
+#[path = "../support/runs.rs"]
+mod runs;
 #[path = "../support/seeds.rs"]
 mod seeds;
 mod stories;
 mod wire;
 
-use coverage::Coverage;
+use coverage::{Coverage, REQUIRED};
 use run::Run;
-use seeds::{Place, setting};
+use runs::Runs;
+use seeds::Place;
+
+const RUNS: Runs = Runs { name: "CLUSTER", from: 20, seeds: 36, steps: 150 };
 
 fn run(seed: u64, steps: u64) -> Coverage {
     let place = Place::new("CLUSTER_SEED", seed);
@@ -38,18 +43,5 @@ fn run(seed: u64, steps: u64) -> Coverage {
 
 #[test]
 fn nothing_that_nodes_have_taken_is_lost_without_a_gap_doubled_or_out_of_order() {
-    let steps = setting("CLUSTER_STEPS").unwrap_or(150);
-    if let Some(seed) = setting("CLUSTER_SEED") {
-        return run(seed, steps).print();
-    }
-    let seeds = setting("CLUSTER_SEEDS").unwrap_or(36);
-    let from = setting("CLUSTER_FROM").unwrap_or(20);
-    let mut cover = Coverage::default();
-    for seed in from..from + seeds {
-        cover.merge(&run(seed, steps));
-    }
-    println!("covered by {seeds} seeds of {steps} steps:");
-    cover.print();
-    let missing = cover.missing();
-    assert!(seeds < 36 || missing.is_empty(), "never happened: {missing:?}");
+    RUNS.all(REQUIRED, run);
 }

@@ -1,15 +1,11 @@
-//! Counts what the runs have met, because a simulation in which little happens proves little.
-
-use std::collections::BTreeMap;
+//! What has to happen in the runs of this simulation.
 
 use longlink::metrics::MailboxCounters;
 
-/// How often each kind of event has happened.
-#[derive(Clone, Debug, Default)]
-pub struct Coverage(BTreeMap<&'static str, u64>);
+pub use crate::runs::Coverage;
 
 /// The kinds of events that must each happen at least once over all seeds.
-const REQUIRED: &[&str] = &[
+pub const REQUIRED: &[&str] = &[
     "acknowledged by the server",
     "answers: duplicate",
     "answers: conflict",
@@ -62,14 +58,6 @@ const REQUIRED: &[&str] = &[
 ];
 
 impl Coverage {
-    pub fn count(&mut self, what: &'static str) {
-        self.add(what, 1);
-    }
-
-    pub fn add(&mut self, what: &'static str, times: u64) {
-        *self.0.entry(what).or_default() += times;
-    }
-
     /// Adds the totals of a server that has ended.
     pub fn add_server(&mut self, counters: &MailboxCounters) {
         self.add("server: kept", counters.kept);
@@ -81,21 +69,5 @@ impl Coverage {
         self.add("server: undeliverable", counters.undeliverable);
         self.add("server: resumed", counters.resumed);
         self.add("server: gaps", counters.gaps);
-    }
-
-    pub fn merge(&mut self, other: &Coverage) {
-        other.0.iter().for_each(|(what, times)| self.add(what, *times));
-    }
-
-    pub fn print(&self) {
-        for (what, times) in &self.0 {
-            println!("{times:>10}  {what}");
-        }
-    }
-
-    /// The required kinds of events that never happened.
-    pub fn missing(&self) -> Vec<&'static str> {
-        let missing = |what: &&&str| self.0.get(**what).copied().unwrap_or(0) == 0;
-        REQUIRED.iter().filter(missing).copied().collect()
     }
 }

@@ -11,13 +11,18 @@ mod journal;
 mod model;
 mod page;
 mod run;
+#[path = "../support/runs.rs"]
+mod runs;
 #[path = "../support/seeds.rs"]
 mod seeds;
 mod server;
 
-use coverage::Coverage;
+use coverage::{Coverage, REQUIRED};
 use run::Run;
-use seeds::{Place, setting};
+use runs::Runs;
+use seeds::Place;
+
+const RUNS: Runs = Runs { name: "RESUME", from: 0, seeds: 200, steps: 250 };
 
 fn run(seed: u64, steps: u64) -> Coverage {
     let place = Place::new("RESUME_SEED", seed);
@@ -32,17 +37,5 @@ fn run(seed: u64, steps: u64) -> Coverage {
 
 #[test]
 fn nothing_that_was_taken_is_lost_without_a_gap_doubled_or_out_of_order() {
-    let steps = setting("RESUME_STEPS").unwrap_or(250);
-    if let Some(seed) = setting("RESUME_SEED") {
-        return run(seed, steps).print();
-    }
-    let seeds = setting("RESUME_SEEDS").unwrap_or(200);
-    let mut cover = Coverage::default();
-    for seed in 0..seeds {
-        cover.merge(&run(seed, steps));
-    }
-    println!("covered by {seeds} seeds of {steps} steps:");
-    cover.print();
-    let missing = cover.missing();
-    assert!(seeds < 200 || missing.is_empty(), "never happened: {missing:?}");
+    RUNS.all(REQUIRED, run);
 }

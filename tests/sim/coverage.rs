@@ -1,13 +1,9 @@
-//! Counts what has happened in a simulation, because a simulation in which little happened proves
-//! little.
+//! What has to happen in the runs of this simulation.
 
-use std::collections::BTreeMap;
-
-#[derive(Clone, Debug, Default)]
-pub struct Coverage(BTreeMap<String, u64>);
+pub use crate::runs::Coverage;
 
 /// The kinds of events that must each happen at least once over all seeds.
-const REQUIRED: &[&str] = &[
+pub const REQUIRED: &[&str] = &[
     "503",
     "absences",
     "acted in on_close",
@@ -89,33 +85,3 @@ const REQUIRED: &[&str] = &[
     "write budget spent",
     "writes that count as signs of life",
 ];
-
-impl Coverage {
-    pub fn count(&mut self, what: &str) {
-        self.add(what, 1);
-    }
-
-    pub fn add(&mut self, what: &str, times: u64) {
-        if let Some(count) = self.0.get_mut(what) {
-            *count += times;
-        } else {
-            self.0.insert(what.to_owned(), times);
-        }
-    }
-
-    pub fn merge(&mut self, other: &Coverage) {
-        other.0.iter().for_each(|(what, times)| self.add(what, *times));
-    }
-
-    pub fn print(&self) {
-        for (what, times) in &self.0 {
-            println!("{times:>10}  {what}");
-        }
-    }
-
-    /// Returns the required kinds of events that never happened.
-    pub fn missing(&self) -> Vec<&'static str> {
-        let missing = |what: &&&str| self.0.get(**what).copied().unwrap_or(0) == 0;
-        REQUIRED.iter().filter(missing).copied().collect()
-    }
-}

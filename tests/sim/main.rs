@@ -10,9 +10,12 @@ mod ends;
 mod justify;
 mod listing;
 mod memory;
+mod notes;
 mod order;
 mod parking;
 mod rates;
+#[path = "../support/runs.rs"]
+mod runs;
 mod says;
 #[path = "../support/seeds.rs"]
 mod seeds;
@@ -24,12 +27,13 @@ use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 
 use actors::{Client, Sim};
-use coverage::Coverage;
+use coverage::{Coverage, REQUIRED};
 use listing::Walk;
 use longlink::limits::Devices;
 use longlink::sim::{Pipe, Rng, World, owner};
 use longlink::{Config, Relay, RelayConfig};
-use seeds::{Place, setting};
+use runs::Runs;
+use seeds::Place;
 use shadow::Shadow;
 use watch::Watched;
 
@@ -62,6 +66,8 @@ fn config(rng: &mut Rng, rates: &mut Rng) -> Config {
     }
     config
 }
+
+const RUNS: Runs = Runs { name: "SIM", from: 0, seeds: 200, steps: 250 };
 
 fn run(seed: u64, steps: u64) -> Coverage {
     let place = Place::new("SIM_SEED", seed);
@@ -238,17 +244,5 @@ fn finish(mut sim: Sim, rng: &mut Rng, mut clients: Vec<Client>) -> Coverage {
 
 #[test]
 fn the_hub_does_what_its_shadow_predicts() {
-    let steps = setting("SIM_STEPS").unwrap_or(250);
-    if let Some(seed) = setting("SIM_SEED") {
-        return run(seed, steps).print();
-    }
-    let seeds = setting("SIM_SEEDS").unwrap_or(200);
-    let mut cover = Coverage::default();
-    for seed in 0..seeds {
-        cover.merge(&run(seed, steps));
-    }
-    println!("covered by {seeds} seeds of {steps} steps:");
-    cover.print();
-    let missing = cover.missing();
-    assert!(seeds < 200 || missing.is_empty(), "never happened: {missing:?}");
+    RUNS.all(REQUIRED, run);
 }

@@ -1,13 +1,9 @@
-//! Counts what the runs have met, because runs in which little happens prove little.
+//! What has to happen in the runs of this simulation.
 
-use std::collections::BTreeMap;
-
-/// How often each kind of event has happened.
-#[derive(Clone, Debug, Default)]
-pub struct Coverage(BTreeMap<&'static str, u64>);
+pub use crate::runs::Coverage;
 
 /// The kinds of events that must each happen at least once over all seeds.
-const REQUIRED: &[&str] = &[
+pub const REQUIRED: &[&str] = &[
     "acknowledgements that a crash has taken",
     "arrivals",
     "arrivals before what is kept",
@@ -47,26 +43,3 @@ const REQUIRED: &[&str] = &[
     "told: names of sends",
     "told: sends",
 ];
-
-impl Coverage {
-    pub fn count(&mut self, what: &'static str) {
-        self.add(what, 1);
-    }
-
-    pub fn add(&mut self, what: &'static str, count: u64) {
-        *self.0.entry(what).or_default() += count;
-    }
-
-    pub fn merge(&mut self, other: &Coverage) {
-        other.0.iter().for_each(|(what, count)| self.add(what, *count));
-    }
-
-    pub fn missing(&self) -> Vec<&'static str> {
-        let is_missing = |what: &&&str| self.0.get(**what).is_none_or(|count| *count == 0);
-        REQUIRED.iter().filter(is_missing).copied().collect()
-    }
-
-    pub fn print(&self) {
-        self.0.iter().for_each(|(what, count)| println!("{count:>10} {what}"));
-    }
-}

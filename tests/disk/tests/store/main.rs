@@ -8,14 +8,17 @@
 mod coverage;
 mod model;
 mod run;
+#[path = "../../../support/runs.rs"]
+mod runs;
 #[path = "../../../support/seeds.rs"]
 mod seeds;
 
 use std::path::{Path, PathBuf};
 
-use coverage::Coverage;
+use coverage::{Coverage, REQUIRED};
 use run::Run;
-use seeds::{Place, setting};
+use runs::Runs;
+use seeds::Place;
 
 /// A folder that is removed when this is dropped.
 struct Folder(PathBuf);
@@ -49,6 +52,8 @@ impl log::Log for Printer {
     fn flush(&self) {}
 }
 
+const RUNS: Runs = Runs { name: "STORE", from: 0, seeds: 300, steps: 250 };
+
 fn run(seed: u64, steps: u64, folder: &Path) -> Coverage {
     let place = Place::new("STORE_SEED", seed);
     let mut run = Run::new(seed, folder);
@@ -63,19 +68,9 @@ fn run(seed: u64, steps: u64, folder: &Path) -> Coverage {
 #[test]
 fn nothing_that_was_stored_is_missing_doubled_or_renumbered_after_a_crash() {
     let folder = Folder::new("store");
-    let steps = setting("STORE_STEPS").unwrap_or(250);
-    if let Some(seed) = setting("STORE_SEED") {
+    if RUNS.only().is_some() {
         log::set_logger(&Printer).expect("there is no other");
         log::set_max_level(log::LevelFilter::Trace);
-        return run(seed, steps, &folder.0).print();
     }
-    let seeds = setting("STORE_SEEDS").unwrap_or(300);
-    let mut cover = Coverage::default();
-    for seed in 0..seeds {
-        cover.merge(&run(seed, steps, &folder.0));
-    }
-    println!("covered by {seeds} seeds of {steps} steps:");
-    cover.print();
-    let missing = cover.missing();
-    assert!(seeds < 200 || missing.is_empty(), "never happened: {missing:?}");
+    RUNS.all(REQUIRED, |seed, steps| run(seed, steps, &folder.0));
 }
