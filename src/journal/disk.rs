@@ -278,26 +278,7 @@ impl Journal for DiskJournal {
 
     fn append(&mut self, ticket: Ticket, append: &Append<'_>) -> Progress {
         let mut inner = self.disk.inner();
-        let records = append.records.iter().map(|record| StoredRecord {
-            user: record.user.into(),
-            seq: record.seq,
-            kind: record.kind,
-            to: record.to.into(),
-            marks: record.marks,
-        });
-        let stored = Stored {
-            id: append.id,
-            user: append.user.into(),
-            device: append.device.into(),
-            cid: append.cid.into(),
-            content: append.content,
-            group: append.group.into(),
-            key: append.key.into(),
-            size: append.message.len() as u32,
-            message: append.message.to_owned(),
-            left: None,
-            records: records.collect(),
-        };
+        let stored = Stored { left: None, ..Stored::new(append) };
         let until = (append.id >> 80) as u64 / 1_000 + u64::from(append.ttl);
         inner.waiting.push_back(Request::Append(ticket, stored, until));
         Progress::Later

@@ -1,6 +1,6 @@
 //! What a journal returns of what it has kept.
 
-use super::Kind;
+use super::{Append, Kind};
 
 /// One send that a journal has kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +43,32 @@ pub struct StoredRecord {
     pub to: Box<str>,
     /// The marks of the relay.
     pub marks: u8,
+}
+
+impl Stored {
+    /// A send that is kept from now on, with its text and with all of its time left.
+    pub fn new(append: &Append<'_>) -> Self {
+        let records = append.records.iter().map(|record| StoredRecord {
+            user: record.user.into(),
+            seq: record.seq,
+            kind: record.kind,
+            to: record.to.into(),
+            marks: record.marks,
+        });
+        Stored {
+            id: append.id,
+            user: append.user.into(),
+            device: append.device.into(),
+            cid: append.cid.into(),
+            content: append.content,
+            group: append.group.into(),
+            key: append.key.into(),
+            size: u32::try_from(append.message.len()).unwrap_or(u32::MAX),
+            message: append.message.to_owned(),
+            left: Some(append.ttl),
+            records: records.collect(),
+        }
+    }
 }
 
 /// Why messages are not kept any more.

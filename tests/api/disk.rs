@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use longlink::keeping::{
     Append, Completed, Completion, Journal, Kept, Kind, Note, Of, Progress, Question, Recovered,
-    Stored, StoredRecord, Ticket,
+    Stored, Ticket,
 };
 use longlink::{Handler, Relay};
 
@@ -251,27 +251,7 @@ impl Journal for OnDisk {
     }
 
     fn append(&mut self, ticket: Ticket, append: &Append<'_>) -> Progress {
-        let record = |it: &longlink::keeping::Record<'_>| StoredRecord {
-            user: it.user.into(),
-            seq: it.seq,
-            kind: it.kind,
-            to: it.to.into(),
-            marks: it.marks,
-        };
-        let stored = Stored {
-            id: append.id,
-            user: append.user.into(),
-            device: append.device.into(),
-            cid: append.cid.into(),
-            content: append.content,
-            group: append.group.into(),
-            key: append.key.into(),
-            size: append.message.len() as u32,
-            message: append.message.to_owned(),
-            left: Some(append.ttl),
-            records: append.records.iter().map(record).collect(),
-        };
-        self.disk.inner().wait(ticket, Wish::Append(stored))
+        self.disk.inner().wait(ticket, Wish::Append(Stored::new(append)))
     }
 
     fn load(&mut self, ticket: Ticket, seqs: &[u64]) -> Progress {

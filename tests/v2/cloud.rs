@@ -432,19 +432,7 @@ impl Cloud {
         let seq = if is_kept { user.top + 1 } else { 0 };
         user.top = user.top.max(seq);
         let record = StoredRecord { user: to.into(), seq, kind, to: of.into(), marks };
-        let stored = Stored {
-            id: append.id,
-            user: append.user.into(),
-            device: append.device.into(),
-            cid: append.cid.into(),
-            content: append.content,
-            group: append.group.into(),
-            key: append.key.into(),
-            size: append.message.len() as u32,
-            message: append.message.to_owned(),
-            left: Some(append.ttl),
-            records: vec![record],
-        };
+        let stored = Stored { records: vec![record], ..Stored::new(append) };
         if is_kept {
             let is_same = |old: &Message| {
                 let (one, two) = (old.record(), &stored.records[0]);
