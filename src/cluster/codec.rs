@@ -15,12 +15,22 @@ pub const MEMBERSHIP: u8 = 3;
 pub const MESSAGES: u8 = 4;
 /// All messages of a user are forgotten; forget.lua writes it.
 pub const FORGOTTEN: u8 = 5;
+/// A message for everyone or for a group that is not kept, of another node.
+pub const POST: u8 = 16;
+/// A question of another node.
+pub const ASK: u8 = 17;
+/// The answer of another node to a question.
+pub const ANSWER: u8 = 18;
+/// What a node sends to itself.
+pub const PROBE: u8 = 19;
+/// There are events for the node that tells the backend; events.lua writes it.
+pub const EVENTS: u8 = 24;
+/// Another node has registered; register.lua writes it.
+pub const JOINED: u8 = 25;
 /// A block has changed; block.lua writes it.
 pub const BLOCK: u8 = 26;
 /// A part of the list of all blocks; blocks.lua writes it.
 pub const BLOCKS: u8 = 27;
-/// There are events for the node that tells the backend; events.lua writes it.
-pub const EVENTS: u8 = 24;
 
 use crate::cluster::ask::Sending;
 use crate::journal::{Kind, Stored, StoredRecord};
@@ -159,5 +169,3 @@ fn read_text(bytes: &[u8]) -> Option<(&str, &[u8])> {
     let (text, rest) = rest.split_at_checked(usize::from(u16::from_be_bytes(*len)))?;
     Some((std::str::from_utf8(text).ok()?, rest))
 }
-/// Another node has registered; register.lua writes it.
-pub const JOINED: u8 = 25;

@@ -109,8 +109,7 @@ impl Arrivals {
 
 impl Node {
     /// Messages were published for users of this node.
-    pub(super) fn messages_published(&mut self, shard: usize, payload: &[u8], now: u64) {
-        let _ = now;
+    pub(super) fn messages_published(&mut self, shard: usize, payload: &[u8]) {
         let Some((ordinal, mut heads, entry)) = codec::read_payload(payload) else { return };
         // A number of an epoch that this node does not know yet would be taken for one of the earlier epoch.
         // Such a message is read when the epoch is known.
@@ -305,8 +304,7 @@ impl Node {
         self.core.command(shard, &[b"HGET", key.as_bytes(), b"t"], then);
     }
 
-    pub(super) fn newest_is(&mut self, shard: usize, user: Box<str>, reply: Reply) {
-        let _ = shard;
+    pub(super) fn learn_newest(&mut self, user: Box<str>, reply: Reply) {
         let Some(newest) = reply.done().as_ref().and_then(reply::int) else { return };
         let it = self.log.arrivals.users.get(&user);
         if it.is_some_and(|it| newest as u64 > it.top) {
@@ -329,9 +327,7 @@ impl Node {
         user: &str,
         value: Value,
         is_asked: bool,
-        now: u64,
     ) -> Option<Shared> {
-        let _ = now;
         let Some(shared) = self.shared_of(shard, user, &value, true) else {
             // A page of v1 has come. Other connections of its user here may need a mailbox.
             if !self.parts.routes.needs_mailbox(user) {

@@ -28,7 +28,7 @@ pub(super) struct Entering {
 
 impl Node {
     /// Redis knows of a connection that has entered.
-    pub(super) fn has_entered(&mut self, shard: usize, arrival: Arrival, now: u64) {
+    pub(super) fn take_arrival(&mut self, shard: usize, arrival: Arrival) {
         let Arrival { user, ticket, groups, mailbox, displaced, is_refused } = arrival;
         if let Some(ticket) = ticket.filter(|_| is_refused) {
             // Its client comes again. Then nobody doubts that it is the newest connection.
@@ -37,7 +37,7 @@ impl Node {
             return self.after_entry(&user, displaced);
         }
         let read_at = reply::list(&mailbox).last().and_then(reply::int).unwrap_or_default();
-        let mailbox = self.read_mailbox(shard, &user, mailbox, ticket.is_some(), now);
+        let mailbox = self.read_mailbox(shard, &user, mailbox, ticket.is_some());
         let Some(ticket) = ticket else {
             self.core.say(Told::Groups { user: Box::from(&*user), groups });
             return self.after_entry(&user, displaced);

@@ -36,7 +36,7 @@ pub enum Then {
     Newest(Box<str>),
     /// These are messages that were missing.
     Found(Box<str>),
-    /// The same for a connection whose state is being completed.
+    /// These are the messages that the state of a connection lacks, which enters with this ticket.
     Rest(Box<str>, Ticket),
 }
 
@@ -159,7 +159,7 @@ impl Node {
 
     /// The epoch of a shard is known. If it is another one than before, clients are told before anything
     /// with a number of the new one arrives.
-    fn epoch_is(&mut self, shard: usize, value: &Value, asked: u64, now: u64) {
+    fn learn_epoch(&mut self, shard: usize, value: &Value, asked: u64, now: u64) {
         let [ordinal, time, names] = reply::list(value) else { return };
         let (Some(ordinal), Some(names)) = (reply::int(ordinal), reply::text(names)) else {
             return;
@@ -188,7 +188,7 @@ impl Node {
             let completion = Completion::NewEpoch;
             self.core.tell(Event::Journal(Completed { ticket: Ticket::MAX, completion }));
         }
-        self.is_ready(shard, now);
+        self.begin_shard(shard, now);
     }
 
     /// The name of the epoch with an ordinal; that of the present one if it is not remembered.
@@ -224,7 +224,7 @@ impl Node {
     pub(super) fn log_replied(&mut self, shard: usize, then: Then, reply: Reply, now: u64) {
         match then {
             Then::Epoch(asked) => match reply {
-                Reply::Done(value) => self.epoch_is(shard, &value, asked, now),
+                Reply::Done(value) => self.learn_epoch(shard, &value, asked, now),
                 Reply::Refused(_) => {
                     if let Some(it) = self.core.shards.get_mut(shard) {
                         it.wants_reconnect = true;
@@ -247,20 +247,10 @@ impl Node {
                 self.core.tell(Event::Journal(Completed { ticket, completion }));
             }
             Then::Mailbox(ticket, user) => self.looked_into(shard, ticket, &user, reply),
-            Then::Newest(user) => self.newest_is(shard, user, reply),
+            Then::Newest(user) => self.learn_newest(user, reply),
             Then::Found(user) => self.missing_found(user, reply),
             Then::Rest(user, ticket) => self.rest_found(shard, &user, ticket, reply),
         }
-    }
-
-    pub(super) fn log_connected(&mut self, shard: usize, now: u64) {
-        let _ = now;
-        self.compare_all(shard);
-    }
-
-    pub(super) fn log_subscribed(&mut self, shard: usize, now: u64) {
-        let _ = now;
-        self.compare_all(shard);
     }
 
     pub(super) fn log_tick(&mut self, now: u64) {

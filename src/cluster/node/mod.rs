@@ -299,16 +299,16 @@ impl Node {
         self.settle(now);
     }
 
-    /// The epoch of a shard is known, so everything else may be asked. The parts that ask for something on
-    /// each new connection begin here.
-    fn is_ready(&mut self, shard: usize, now: u64) {
+    /// Begins to use a shard whose epoch is known, so that everything else may be asked. The parts that ask for
+    /// something on each new connection begin here.
+    fn begin_shard(&mut self, shard: usize, now: u64) {
         let Some(it) = self.core.shards.get_mut(shard) else { return };
         it.is_up = true;
         self.core.now = now;
         // This comes first, because the scripts that users enter with have to know which events are wanted.
         self.happenings.connected(&mut self.core, shard);
         self.parts_connected(shard, now);
-        self.log_connected(shard, now);
+        self.compare_all(shard);
     }
 
     /// All channels of this node are subscribed at a shard.
@@ -316,7 +316,7 @@ impl Node {
         if let Some(it) = self.core.shards.get_mut(shard) {
             it.is_subscribed = true;
             self.parts_subscribed(shard, true, now);
-            self.log_subscribed(shard, now);
+            self.compare_all(shard);
             self.pump(now);
             self.settle(now);
         }
@@ -343,7 +343,7 @@ impl Node {
                 self.parts.blocks.listed(&mut self.core, rest);
             }
             codec::JOINED => self.parts.lease.look(shard, now),
-            codec::MESSAGES => self.messages_published(shard, rest, now),
+            codec::MESSAGES => self.messages_published(shard, rest),
             codec::FORGOTTEN => self.forgotten_published(rest),
             _ => self.parts_published(shard, payload, now),
         }
@@ -410,7 +410,7 @@ impl Node {
         match then {
             Then::Nothing | Then::Loaded => {}
             Then::Log(then) => self.log_replied(shard, then, reply, now),
-            Then::Pass(then) => self.pass_replied(shard, then, reply, now),
+            Then::Pass(then) => self.pass_replied(shard, then, reply),
             Then::Part(then) => self.parts_replied(shard, then, reply, now),
             Then::Event(then) => self.happenings.replied(&mut self.core, shard, then, reply),
             Then::Claim(then) => self.claims.replied(&mut self.core, then, reply),

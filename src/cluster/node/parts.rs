@@ -117,7 +117,7 @@ impl Node {
         match then {
             PartThen::Route(then) => {
                 if let Some(arrival) = routes.replied(core, shard, then, reply) {
-                    self.has_entered(shard, arrival, now);
+                    self.take_arrival(shard, arrival);
                 }
             }
             PartThen::Lease(then) => {

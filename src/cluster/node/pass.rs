@@ -65,7 +65,7 @@ impl Node {
         self.passing.key = key;
     }
 
-    pub(super) fn pass_replied(&mut self, shard: usize, then: PassThen, reply: Reply, now: u64) {
+    pub(super) fn pass_replied(&mut self, shard: usize, then: PassThen, reply: Reply) {
         match then {
             PassThen::Look(serial, sending) => match reply {
                 Reply::Done(Value::Array(fields)) => {
@@ -76,7 +76,7 @@ impl Node {
                         return self.send(serial, sending);
                     }
                     let routes = reply::text(routes).unwrap_or_default();
-                    self.pass_to(shard, serial, &sending, routes, now);
+                    self.pass_to(shard, serial, &sending, routes);
                 }
                 _ => self.finish(serial, Completion::Unavailable),
             },
@@ -88,7 +88,7 @@ impl Node {
         }
     }
 
-    fn pass_to(&mut self, shard: usize, serial: u64, sending: &Sending, routes: &str, now: u64) {
+    fn pass_to(&mut self, shard: usize, serial: u64, sending: &Sending, routes: &str) {
         let mut payload = std::mem::take(&mut self.passing.payload);
         let life = self.core.life;
         let (mut is_here, mut others) = (false, 0);
@@ -101,7 +101,7 @@ impl Node {
             codec::write_payload(&mut payload, 0, sending.to(0), sending);
         }
         if is_here {
-            self.messages_published(shard, &payload[2..], now);
+            self.messages_published(shard, &payload[2..]);
         }
         if others == 0 {
             self.finish(serial, fate(is_here));

@@ -3,12 +3,7 @@
 
 use crate::engine::{Asked, Posted};
 
-use crate::cluster::codec::{DISPLACED, MEMBERSHIP, PRESENCE, VERSION};
-
-const POST: u8 = 16;
-const ASK: u8 = 17;
-const ANSWER: u8 = 18;
-const PROBE: u8 = 19;
+use crate::cluster::codec::{ANSWER, ASK, DISPLACED, MEMBERSHIP, POST, PRESENCE, PROBE, VERSION};
 
 /// A payload.
 #[derive(Debug, PartialEq, Eq)]
