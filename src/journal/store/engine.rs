@@ -15,7 +15,8 @@ use super::clock::Clock;
 use super::gather::Gather;
 use super::hints::{self, Hints};
 use super::questions::Questions;
-use super::queue::{Request, Shared, StoreState, Taken, read};
+use super::queue::{Shared, StoreState, Taken};
+use super::request::{Request, each, read};
 use super::retain::Retain;
 use super::room::{Room, Trouble};
 use super::rows;
@@ -74,15 +75,6 @@ pub(super) struct Engine {
 pub(super) struct Written {
     sends: u64,
     hints: hints::Written,
-}
-
-/// Calls `each` for all requests in a part of a queue, with their lengths.
-pub(super) fn each<'a>(mut batch: &'a [u8], mut act: impl FnMut(Ticket, Request<'a>, &'a [u8])) {
-    while let Some((ticket, request, length)) = read(batch) {
-        let (one, rest) = batch.split_at(length);
-        act(ticket, request, one);
-        batch = rest;
-    }
 }
 
 /// With each block that is written, so many are deleted that have ended.

@@ -45,6 +45,7 @@ mod inspect;
 mod questions;
 mod queue;
 mod read;
+mod request;
 mod retain;
 mod room;
 mod rows;

@@ -8,7 +8,8 @@ use rusqlite::{Connection, Result};
 
 use super::engine::Answer;
 use super::history::{self, Hidden};
-use super::queue::{Request, Shared};
+use super::queue::Shared;
+use super::request::Request;
 use super::segments::Segments;
 use super::stats::Stats;
 use super::{NO_TICKET, read};

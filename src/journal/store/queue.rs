@@ -1,4 +1,4 @@
-//! What the loop and the store's thread share: a queue of encoded requests, and numbers.
+//! What the loop and the store's thread share: a queue of [requests](super::request), and numbers.
 //!
 //! The loop writes each request at the end of one buffer, so an append allocates nothing. The thread takes the
 //! whole buffer and gives an empty one in exchange. It is woken only when it sleeps.
@@ -7,160 +7,13 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::rows::{self, Bytes};
+use super::request::{self, Kind};
 use super::stats::Stats;
 use super::tally::Tally;
-use crate::journal::{Append, Note, Of, Question, Ticket};
+use crate::journal::{Append, Note, Question, Ticket};
 
 /// A buffer that has grown beyond this is given back when it is empty.
 const KEPT_BUFFER: usize = 1 << 20;
-
-/// Bytes of an encoded request before its body: the kind, the ticket, the length of the body.
-const FRAME: usize = 9;
-
-/// The kinds of requests.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-enum Kind {
-    Append = 1,
-    Acknowledge,
-    Forget,
-    Join,
-    Leave,
-    Request,
-    Load,
-    History,
-    Copy,
-    Arrive,
-    Expired,
-    Block,
-    Unblock,
-}
-
-/// One request, as the thread reads it.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Request<'a> {
-    /// A send, with the numbers of its first and its last message; both are 0 if it has none.
-    Append {
-        first: u64,
-        last: u64,
-        until: u64,
-        head: &'a [u8],
-        message: &'a [u8],
-    },
-    Acknowledge {
-        user: &'a str,
-        device: &'a str,
-        seq: u64,
-        /// The device has connected for the first time.
-        is_new: bool,
-    },
-    Forget {
-        user: &'a str,
-        seq: u64,
-    },
-    Join {
-        group: &'a str,
-        user: &'a str,
-    },
-    Leave {
-        group: &'a str,
-        user: &'a str,
-    },
-    Block {
-        user: &'a str,
-        until: u64,
-        reason: &'a str,
-    },
-    Unblock {
-        user: &'a str,
-    },
-    /// A request of a backend was carried out.
-    Carried {
-        key: &'a str,
-        request: u64,
-        done: &'a [u8],
-        at: u64,
-    },
-    Load {
-        seqs: Bytes<'a>,
-    },
-    History {
-        of: Of<'a>,
-        before: Option<&'a str>,
-        limit: u64,
-    },
-    Copy,
-    /// Messages whose time was over in this second are handled.
-    Expired {
-        second: u64,
-    },
-}
-
-impl Request<'_> {
-    /// Whether the request changes the file.
-    pub fn writes(&self) -> bool {
-        !matches!(self, Request::Load { .. } | Request::History { .. } | Request::Copy)
-    }
-}
-
-/// Splits the first request off `bytes`. Returns its ticket, the request, and its length. What comes back
-/// `None` was not written by this file.
-pub(super) fn read(bytes: &[u8]) -> Option<(Ticket, Request<'_>, usize)> {
-    let mut all = Bytes(bytes);
-    let kind = all.byte()?;
-    let ticket = Ticket::from_le_bytes(all.array()?);
-    let length = u32::from_le_bytes(all.array()?) as usize;
-    let mut body = Bytes(all.take(length)?);
-    let request = match kind {
-        it if it == Kind::Append as u8 => {
-            let first = u64::from_le_bytes(body.array()?);
-            let last = u64::from_le_bytes(body.array()?);
-            let until = u64::from_le_bytes(body.array()?);
-            let head = u32::from_le_bytes(body.array()?) as usize;
-            let head = body.take(head)?;
-            Request::Append { first, last, until, head, message: body.0 }
-        }
-        it if it == Kind::Acknowledge as u8 || it == Kind::Arrive as u8 => Request::Acknowledge {
-            seq: body.varint()?,
-            user: body.text()?,
-            device: body.text()?,
-            is_new: it == Kind::Arrive as u8,
-        },
-        it if it == Kind::Forget as u8 => {
-            Request::Forget { seq: body.varint()?, user: body.text()? }
-        }
-        it if it == Kind::Join as u8 => Request::Join { group: body.text()?, user: body.text()? },
-        it if it == Kind::Leave as u8 => Request::Leave { group: body.text()?, user: body.text()? },
-        it if it == Kind::Block as u8 => {
-            Request::Block { until: body.varint()?, user: body.text()?, reason: body.text()? }
-        }
-        it if it == Kind::Unblock as u8 => Request::Unblock { user: body.text()? },
-        it if it == Kind::Request as u8 => Request::Carried {
-            request: u64::from_le_bytes(body.array()?),
-            at: body.varint()?,
-            key: body.text()?,
-            done: body.0,
-        },
-        it if it == Kind::Load as u8 => Request::Load { seqs: body },
-        it if it == Kind::History as u8 => {
-            let limit = body.varint()?;
-            let form = body.byte()?;
-            let one = body.text()?;
-            let of = match form & 3 {
-                0 => Of::Pair(one, body.text()?),
-                1 => Of::Group(one),
-                _ => Of::User(one),
-            };
-            let before = if form & 4 == 0 { None } else { Some(body.text()?) };
-            Request::History { of, before, limit }
-        }
-        it if it == Kind::Copy as u8 => Request::Copy,
-        it if it == Kind::Expired as u8 => Request::Expired { second: body.varint()? },
-        _ => return None,
-    };
-    Some((ticket, request, FRAME + length))
-}
 
 /// What the loop has written, and whether the thread waits for it.
 #[derive(Debug, Default)]
@@ -306,24 +159,15 @@ impl Shared {
         self.tally.complete(count, bytes);
     }
 
-    /// Adds a request, whose body `write` writes.
-    fn push(&self, kind: Kind, ticket: Ticket, write: impl FnOnce(&mut Vec<u8>)) {
+    /// Adds a request, whose body `body` writes.
+    fn push(&self, kind: Kind, ticket: Ticket, body: impl FnOnce(&mut Vec<u8>)) {
         let mut queue = self.lock();
-        let start = queue.bytes.len();
-        let mut frame = [0; FRAME];
-        frame[0] = kind as u8;
-        frame[1..5].copy_from_slice(&ticket.to_le_bytes());
-        queue.bytes.extend_from_slice(&frame);
-        write(&mut queue.bytes);
-        let length = queue.bytes.len() - start;
-        let body = u32::try_from(length - FRAME).unwrap_or(u32::MAX);
-        queue.bytes[start + 5..start + FRAME].copy_from_slice(&body.to_le_bytes());
+        let length = request::write(&mut queue.bytes, kind, ticket, body);
         self.tally.make(length as u64);
-        let is_hint = matches!(kind, Kind::Acknowledge | Kind::Arrive | Kind::Expired);
-        queue.is_urgent |= !is_hint || self.is_crowded();
+        queue.is_urgent |= !kind.is_hint() || self.is_crowded();
         match kind {
             Kind::Append => queue.appends += 1,
-            _ if is_hint => {}
+            _ if kind.is_hint() => {}
             _ => queue.wanted = 0,
         }
         if queue.wakes() {
@@ -338,107 +182,42 @@ impl Shared {
     }
 
     pub fn append(&self, ticket: Ticket, append: &Append<'_>) {
-        let first = append.records.first().map_or(0, |record| record.seq);
-        let last = append.records.last().map_or(0, |record| record.seq);
-        self.push(Kind::Append, ticket, |out| {
-            let until = rows::until(append.id, append.ttl);
-            let mut start = [0; 28];
-            for (place, number) in [first, last, until].into_iter().enumerate() {
-                start[place * 8..place * 8 + 8].copy_from_slice(&number.to_le_bytes());
-            }
-            out.extend_from_slice(&start);
-            let place = out.len() - 4;
-            rows::encode(append, out);
-            let head = u32::try_from(out.len() - place - 4).unwrap_or(u32::MAX);
-            out[place..place + 4].copy_from_slice(&head.to_le_bytes());
-            out.extend_from_slice(append.message.as_bytes());
-        });
+        self.push(Kind::Append, ticket, |out| request::write_append(out, append));
     }
 
     pub fn acknowledge(&self, ticket: Ticket, user: &str, device: &str, seq: u64) {
         self.push(Kind::Acknowledge, ticket, |out| {
-            rows::put_varint(seq, out);
-            rows::put_text(user, out);
-            rows::put_text(device, out);
+            request::write_number(out, seq, &[user, device]);
         });
     }
 
     /// A device has connected for the first time.
     pub fn arrive(&self, user: &str, device: &str, seq: u64) {
         self.push(Kind::Arrive, super::NO_TICKET, |out| {
-            rows::put_varint(seq, out);
-            rows::put_text(user, out);
-            rows::put_text(device, out);
+            request::write_number(out, seq, &[user, device]);
         });
     }
 
     pub fn expired(&self, second: u64) {
-        self.push(Kind::Expired, super::NO_TICKET, |out| rows::put_varint(second, out));
+        self.push(Kind::Expired, super::NO_TICKET, |out| request::write_number(out, second, &[]));
     }
 
     pub fn forget(&self, ticket: Ticket, user: &str, seq: u64) {
-        self.push(Kind::Forget, ticket, |out| {
-            rows::put_varint(seq, out);
-            rows::put_text(user, out);
-        });
+        self.push(Kind::Forget, ticket, |out| request::write_number(out, seq, &[user]));
     }
 
     pub fn note(&self, ticket: Ticket, note: &Note) {
-        match note {
-            Note::Join { group, user } => self.push(Kind::Join, ticket, |out| {
-                rows::put_text(group, out);
-                rows::put_text(user, out);
-            }),
-            Note::Leave { group, user } => self.push(Kind::Leave, ticket, |out| {
-                rows::put_text(group, out);
-                rows::put_text(user, out);
-            }),
-            Note::Block { user, until, reason } => self.push(Kind::Block, ticket, |out| {
-                rows::put_varint(*until, out);
-                rows::put_text(user, out);
-                rows::put_text(reason, out);
-            }),
-            Note::Unblock { user } => {
-                self.push(Kind::Unblock, ticket, |out| rows::put_text(user, out));
-            }
-            Note::Request { key, request, done, at } => self.push(Kind::Request, ticket, |out| {
-                out.extend_from_slice(&request.to_le_bytes());
-                rows::put_varint(*at, out);
-                rows::put_text(key, out);
-                out.extend_from_slice(done);
-            }),
-        }
+        self.push(request::kind_of(note), ticket, |out| request::write_note(out, note));
     }
 
     pub fn load(&self, ticket: Ticket, seqs: &[u64]) {
         self.push(Kind::Load, ticket, |out| {
-            seqs.iter().for_each(|seq| rows::put_varint(*seq, out));
+            seqs.iter().for_each(|seq| request::write_number(out, *seq, &[]));
         });
     }
 
     pub fn history(&self, ticket: Ticket, question: &Question<'_>) {
-        self.push(Kind::History, ticket, |out| {
-            rows::put_varint(question.limit, out);
-            let before = if question.before.is_some() { 4 } else { 0 };
-            match question.of {
-                Of::Pair(one, other) => {
-                    out.push(before);
-                    rows::put_text(one, out);
-                    rows::put_text(other, out);
-                }
-                Of::Group(name) => {
-                    out.push(before | 1);
-                    rows::put_text(name, out);
-                }
-                Of::User(name) => {
-                    out.push(before | 2);
-                    rows::put_text(name, out);
-                }
-            }
-            if let Some(before) = question.before {
-                rows::put_text(before, out);
-            }
-        });
+        self.push(Kind::History, ticket, |out| request::write_question(out, question));
     }
 
     pub fn copy(&self, ticket: Ticket) {

@@ -14,7 +14,8 @@ use std::path::Path;
 
 use rusqlite::{ErrorCode, ffi};
 
-use super::queue::{Request, Shared, StoreState};
+use super::queue::{Shared, StoreState};
+use super::request::Request;
 use super::retain::Retain;
 use super::schema::beside;
 use super::segments::Segments;
@@ -257,7 +258,7 @@ impl Unwritten {
 /// How many sends are in a batch.
 fn sends(batch: &[u8]) -> u64 {
     let mut count = 0;
-    super::engine::each(batch, |_, request, _| {
+    super::request::each(batch, |_, request, _| {
         count += u64::from(matches!(request, Request::Append { .. }));
     });
     count

@@ -3,8 +3,9 @@
 use rusqlite::Connection;
 
 use super::NO_TICKET;
-use super::engine::{Answer, Engine, Outcome, each};
-use super::queue::{Request, StoreState};
+use super::engine::{Answer, Engine, Outcome};
+use super::queue::StoreState;
+use super::request::{Request, each};
 use super::room::Trouble;
 use super::stats::{add, set};
 use crate::journal::{Completed, Completion};
