@@ -3,9 +3,9 @@
 
 use super::cids::Cids;
 use super::list::NONE;
+use super::lost::Reason;
 use super::message::{Held, Marks};
 use super::record::{Key, Place};
-use super::sequence::Reason;
 use super::set::{Loss, Mailboxes};
 
 /// The most mailboxes that are searched for sends that can be forgotten when memory is short.

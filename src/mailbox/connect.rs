@@ -1,9 +1,10 @@
 //! How the devices of a user connect to a mailbox and disconnect from it.
 
 use super::devices::{Device, MAX_DEVICES};
+use super::lost::Reason;
 use super::message::{Body, Held, Marks};
 use super::record::{Key, Mailbox};
-use super::sequence::{Next, Reason};
+use super::sequence::Next;
 use super::set::{Loss, Mailboxes};
 
 /// The number of connections on which a message may be written and not acknowledged. After the last of

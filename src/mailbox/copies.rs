@@ -6,9 +6,9 @@
 //! not here are [forgotten](Mailboxes::forget_others). A copy without a device is dropped.
 
 use super::devices::{Device, Slots};
+use super::lost::{Lost, Reason};
 use super::message::Held;
 use super::record::Key;
-use super::sequence::{Lost, Reason};
 use super::set::Mailboxes;
 
 /// So many messages of devices that are not in the copies of their users are remembered. Without one of them the device

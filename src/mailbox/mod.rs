@@ -19,6 +19,7 @@ mod devices;
 mod disk;
 mod index;
 mod list;
+mod lost;
 mod message;
 mod packed;
 mod parts;
@@ -35,11 +36,12 @@ pub use cids::CID_SECONDS;
 pub use connect::{Last, Welcome};
 pub use copies::Filling;
 pub use devices::{MAX_DEVICES, Slots};
+pub use lost::{Lost, Reason};
 pub use message::{Body, Held, Marks};
 pub use record::{Key, Sent};
 pub use records::Records;
 pub use recover::Old;
-pub use sequence::{Lost, Next, Reason};
+pub use sequence::Next;
 pub use set::Mailboxes;
 
 /// The bounds of mailboxes.

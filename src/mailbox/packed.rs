@@ -99,6 +99,19 @@ impl Messages {
         }
     }
 
+    /// Whether there is a message with a number from `from` to `to`, both included.
+    pub fn has_between(&self, from: u64, to: u64) -> bool {
+        match self {
+            Messages::Open(list) => {
+                let at = list.partition_point(|held| held.seq < from);
+                list.get(at).is_some_and(|held| held.seq <= to)
+            }
+            Messages::Packed(packed) => {
+                packed.iter().find(|held| held.seq >= from).is_some_and(|held| held.seq <= to)
+            }
+        }
+    }
+
     /// Takes out the first message.
     pub fn pop_front(&mut self) -> Option<Held> {
         match self {

@@ -4,9 +4,9 @@
 use std::hash::BuildHasher;
 
 use super::devices::Slots;
+use super::lost::Reason;
 use super::message::{Held, Marks, Stub};
 use super::record::{Key, Place};
-use super::sequence::Reason;
 use super::set::Mailboxes;
 
 /// A message of an earlier run.

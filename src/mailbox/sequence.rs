@@ -6,47 +6,12 @@
 use std::collections::VecDeque;
 
 use super::devices::Slots;
+use super::lost::{Lost, LostRanges, Reason};
 use super::message::{Body, Held, Marks};
 use super::packed::Messages;
 
 /// An empty ring keeps room for at most so many messages; more room is given back.
 const SMALL: usize = 4;
-
-/// Why a message will not be delivered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reason {
-    /// The time for which it was kept was over.
-    Expired,
-    /// A bound of the mailbox, or of all mailboxes together, was reached.
-    Overflow,
-    /// It was written to a device on three connections, and the device did not acknowledge it.
-    Undeliverable,
-    /// The server cannot know what became of it after a crash, a failover, a restored copy of the data, or
-    /// the deletion of the mailbox.
-    Lost,
-}
-
-impl Reason {
-    /// The word that stands for the reason in a frame to a client.
-    pub fn name(self) -> &'static str {
-        match self {
-            Reason::Expired => "expired",
-            Reason::Overflow => "overflow",
-            Reason::Undeliverable => "undeliverable",
-            Reason::Lost => "lost",
-        }
-    }
-}
-
-/// A range of numbers whose messages will not be delivered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Lost {
-    pub from: u64,
-    pub to: u64,
-    pub reason: Reason,
-    /// The devices for which no message in the range was lost.
-    pub skips: Slots,
-}
 
 /// What a device gets next: a message, or the news that messages were lost.
 #[derive(Debug)]
@@ -55,35 +20,11 @@ pub enum Next<'a> {
     Gap(Lost),
 }
 
-/// Ranges of lost numbers, in ascending order. Most mailboxes have none.
-// The box makes a mailbox without lost numbers smaller.
-#[allow(clippy::box_collection)]
-#[derive(Debug, Default)]
-struct Ranges(Option<Box<VecDeque<Lost>>>);
-
-/// Stands for the list of a mailbox that has lost nothing.
-static NOTHING: VecDeque<Lost> = VecDeque::new();
-
-impl Ranges {
-    #[inline]
-    fn is_empty(&self) -> bool {
-        self.0.as_deref().is_none_or(VecDeque::is_empty)
-    }
-
-    fn list(&self) -> &VecDeque<Lost> {
-        self.0.as_deref().unwrap_or(&NOTHING)
-    }
-
-    fn list_mut(&mut self) -> &mut VecDeque<Lost> {
-        self.0.get_or_insert_default()
-    }
-}
-
 /// Held messages and lost numbers, both in ascending order.
 #[derive(Debug, Default)]
 pub struct Ring {
     messages: Messages,
-    lost: Ranges,
+    lost: LostRanges,
     /// The bytes of the bodies of all held messages.
     bytes: usize,
     /// No held message expires before this second.
@@ -117,7 +58,7 @@ impl Ring {
     /// The lowest number that is held or lost.
     pub fn lowest(&self) -> Option<u64> {
         let held = self.messages.first();
-        let lost = self.lost.list().front().map(|lost| lost.from);
+        let lost = self.lost.first().map(|lost| lost.from);
         held.into_iter().chain(lost).min()
     }
 
@@ -177,12 +118,9 @@ impl Ring {
         if self.lost.is_empty() {
             return held.map(Next::Message);
         }
-        let lost = self.lost.list();
-        let start = lost.partition_point(|lost| lost.to < from);
-        let lost = lost.range(start..).find(|lost| !lost.skips.has(slot));
-        match (held, lost) {
+        match (held, self.lost.next(slot, from)) {
             (Some(held), Some(lost)) if held.seq < lost.from => Some(Next::Message(held)),
-            (_, Some(lost)) => Some(Next::Gap(Lost { from: lost.from.max(from), ..*lost })),
+            (_, Some(lost)) => Some(Next::Gap(Lost { from: lost.from.max(from), ..lost })),
             (Some(held), None) => Some(Next::Message(held)),
             (None, None) => None,
         }
@@ -279,39 +217,14 @@ impl Ring {
 
     /// Some devices have lost a range of numbers. What is known already to be lost keeps its reason.
     pub fn lose_range(&mut self, lost: Lost) {
-        let Lost { from, to, skips, .. } = lost;
-        let all = self.lost.list_mut();
-        let mut at = all.partition_point(|lost| lost.to < from);
-        let mut next = from;
-        while next <= to {
-            match all.get(at).copied().filter(|known| known.from <= to) {
-                None => {
-                    all.insert(at, Lost { from: next, ..lost });
-                    return;
-                }
-                Some(known) if known.from > next => {
-                    all.insert(at, Lost { from: next, to: known.from - 1, ..lost });
-                    next = known.from;
-                }
-                Some(known) => {
-                    // Of what other devices have lost a part may be behind the end.
-                    let both = known.skips.and(skips);
-                    if both != known.skips {
-                        let end = known.to.min(to);
-                        if end < known.to {
-                            all.insert(at + 1, Lost { from: end + 1, ..known });
-                        }
-                        if known.from < next {
-                            all.insert(at, Lost { to: next - 1, ..known });
-                            at += 1;
-                        }
-                        all[at] = Lost { from: next, to: end, skips: both, ..known };
-                    }
-                    next = all[at].to.saturating_add(1);
-                }
-            }
-            at += 1;
-        }
+        self.lost.add_range(lost);
+    }
+
+    /// Notes that the message with the number `seq` will not be delivered.
+    fn note_lost(&mut self, seq: u64, skips: Slots, reason: Reason) {
+        let messages = &self.messages;
+        let is_held = |from, to| messages.has_between(from, to);
+        self.lost.add(Lost { from: seq, to: seq, reason, skips }, is_held);
     }
 
     /// Adds a message at the place of its number, which may be below others. Returns false if a message with
@@ -328,29 +241,11 @@ impl Ring {
         true
     }
 
-    /// Notes that the message with the number `seq` will not be delivered. Two ranges become one if no held
-    /// message lies between them, so there is at most one range more than there are held messages.
-    fn note_lost(&mut self, seq: u64, skips: Slots, reason: Reason) {
-        let all = self.lost.list_mut();
-        let at = all.partition_point(|lost| lost.to < seq);
-        if let Some(known) = all.get_mut(at).filter(|lost| lost.from <= seq) {
-            // Another device has skipped this message before.
-            known.skips = known.skips.and(skips);
-            known.reason = reason;
-        } else {
-            all.insert(at, Lost { from: seq, to: seq, reason, skips });
-        }
-        self.join(at);
-        if let Some(before) = at.checked_sub(1) {
-            self.join(before);
-        }
-    }
-
     /// Notes that those numbers from `from` to `to` are lost whose messages are not held: one range before
     /// each message that is held, and one behind the last. What was known to be lost of them becomes a
     /// part of these ranges.
     pub fn note_gone(&mut self, from: u64, to: u64, skips: Slots, reason: Reason) {
-        if from == to && self.lost.list().back().is_none_or(|last| last.to < from) {
+        if from == to && self.lost.last().is_none_or(|last| last.to < from) {
             return self.note_lost(from, skips, reason);
         }
         let list = self.messages.open();
@@ -362,45 +257,9 @@ impl Ring {
             }
             next = seq + 1;
         }
-        let all = self.lost.list_mut();
-        for (mut from, mut to) in holes {
-            let mut skips = skips;
-            all.retain(|known| {
-                let is_part = known.from <= to && known.to >= from;
-                if is_part {
-                    (from, to) = (from.min(known.from), to.max(known.to));
-                    skips = skips.and(known.skips);
-                }
-                !is_part
-            });
-            let at = all.partition_point(|lost| lost.to < from);
-            all.insert(at, Lost { from, to, reason, skips });
+        for (from, to) in holes {
+            self.lost.cover(Lost { from, to, reason, skips });
         }
-    }
-
-    /// Joins the range at a position with the next one, if no held message lies between them.
-    fn join(&mut self, at: usize) {
-        let all = self.lost.list_mut();
-        let (Some(one), Some(two)) = (all.get(at), all.get(at + 1)) else { return };
-        let is_between = match &self.messages {
-            Messages::Packed(packed) => {
-                let between = packed.iter().find(|held| held.seq >= one.from);
-                between.is_some_and(|held| held.seq <= two.to)
-            }
-            Messages::Open(list) => {
-                let between = list.partition_point(|held| held.seq < one.from);
-                list.get(between).is_some_and(|held| held.seq <= two.to)
-            }
-        };
-        if is_between {
-            return;
-        }
-        // A device that has lost a part of a range is told of the whole range. The reason of the later
-        // range stands for both.
-        let skips = one.skips.and(two.skips);
-        let joined = Lost { from: one.from, to: two.to, reason: two.reason, skips };
-        all[at] = joined;
-        all.remove(at + 1);
     }
 
     /// Forgets the messages and lost numbers that all devices have handled. `devices` has the slot and the
@@ -423,14 +282,10 @@ impl Ring {
         // What lies between messages that are held is kept: a device that is not known any more has
         // lost everything below the first of them, and only that.
         let held = self.first_held().unwrap_or(u64::MAX);
-        while let Some(front) = self.lost.list().front().filter(|front| front.to < held) {
-            let knows =
-                |(slot, cursor): &(usize, u64)| *cursor >= front.to || front.skips.has(*slot);
-            if front.to > least && !devices.iter().all(knows) {
-                break;
-            }
-            self.lost.list_mut().pop_front();
-        }
+        self.lost.prune(held, |lost| {
+            let knows = |(slot, cursor): &(usize, u64)| *cursor >= lost.to || lost.skips.has(*slot);
+            lost.to <= least || devices.iter().all(knows)
+        });
         self.shrink();
     }
 
@@ -440,9 +295,7 @@ impl Ring {
         if is_large(self.messages.open()) {
             self.messages = Messages::default();
         }
-        if self.lost.is_empty() {
-            self.lost = Ranges::default();
-        }
+        self.lost.shrink();
     }
 
     /// Prepares a slot for another device, which skips no message.
@@ -450,14 +303,12 @@ impl Ring {
         for held in self.messages.open() {
             held.skips.remove(slot);
         }
-        for lost in self.lost.0.iter_mut().flat_map(|lost| lost.iter_mut()) {
-            lost.skips.remove(slot);
-        }
+        self.lost.forget_slot(slot);
     }
 
     /// The bytes of memory that this takes, without the bodies and their counters.
     pub fn overhead(&self) -> usize {
-        self.messages.memory() + self.lost.list().capacity() * size_of::<Lost>()
+        self.messages.memory() + self.lost.memory()
     }
 
     /// Whether the messages are not packed.

@@ -11,11 +11,12 @@ use super::cids::Known;
 use super::devices::{Device, Slots};
 use super::index::Index;
 use super::list::{Entries, Links, List};
+use super::lost::{Lost, Reason};
 use super::message::{Body, Held, Marks};
 use super::pins::Pins;
 use super::record::{Full, Key, Mailbox, Place, Sent};
 use super::records::Records;
-use super::sequence::{Lost, Next, Reason};
+use super::sequence::Next;
 use crate::wheel::Wheel;
 
 /// A message that no device has had, and never will.
