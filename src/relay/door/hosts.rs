@@ -2,6 +2,9 @@
 //! `--allow-host`. An entry that can never be equal to an `Origin` or a `Host` is refused, because
 //! it would have no effect and nobody would see why.
 
+use std::fmt;
+
+use crate::hub::Printable;
 use crate::wire::http::fields::number;
 
 /// The length of the longest host name in bytes (RFC 1035, section 2.3.4).
@@ -58,6 +61,20 @@ fn is_name(name: &str) -> bool {
     }
 }
 
+/// The value of a flag that a log line advises. A value that is too long for a log line is not
+/// printed.
+pub struct Advised<'a>(pub &'a str);
+
+impl fmt::Display for Advised<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.len() > Printable::MOST {
+            f.write_str("with its whole name")
+        } else {
+            f.write_str(self.0)
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -85,5 +102,12 @@ mod tests {
         assert_eq!(origin("http://[::1]:80").as_deref(), Ok("http://[::1]"));
         assert_eq!(origin("http://a:443").as_deref(), Ok("http://a:443"));
         assert_eq!(origin("https://a").as_deref(), Ok("https://a"));
+    }
+
+    #[test]
+    fn a_value_that_is_too_long_for_a_log_line_is_not_advised() {
+        let longest = "x".repeat(Printable::MOST);
+        assert_eq!(Advised(&longest).to_string(), longest);
+        assert_eq!(Advised(&(longest + "x")).to_string(), "with its whole name");
     }
 }
