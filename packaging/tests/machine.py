@@ -8,6 +8,7 @@ import os
 import shlex
 import shutil
 import subprocess
+import time
 from pathlib import Path
 
 AS_ROOT = [] if os.geteuid() == 0 else ["sudo", "-n"]
@@ -22,10 +23,38 @@ case "$*" in *is-enabled*) echo enabled ;; *is-active*) exit 3 ;; esac
 """
 
 
-class Machine:
-    """A copy of this machine's root, or another folder, in which packages can be installed."""
+# What a machine does when its files are there: nothing, until it is ended, or what a machine with systemd does. The
+# target has nothing of what this machine starts.
+REST = """
+            echo "$folder/root"
+            exec sleep infinity
+"""
+TARGET = "longlink-test.target"
+BOOT = f"""
+            cd "$folder/root"
+            mount -t sysfs sysfs sys
+            mount -t cgroup2 cgroup2 sys/fs/cgroup
+            mount -t tmpfs -o mode=755 tmpfs run
+            printf '[Unit]\nRequires=systemd-journald.service\n' >etc/systemd/system/{TARGET}
+            # The machine has its files and its loopback interface already. What prepares a real one is left out: it
+            # would empty /tmp and change settings of the kernel, which is this machine's.
+            rm -rf usr/lib/systemd/system/*.target.wants etc/systemd/system/*.target.wants
+            ln -sf /dev/null etc/systemd/system/network-online.target
+            rm -f usr/sbin/policy-rc.d var/lib/man-db/auto-update
+            echo "$folder/root"
+            mkdir run/old
+            pivot_root . run/old
+            umount -l /run/old
+            exec env -i container=other PATH=/usr/sbin:/usr/bin:/sbin:/bin /lib/systemd/systemd \
+                --unit={TARGET} --log-target=null </dev/null >/dev/null 2>&1
+"""
 
-    def __init__(self, lower: str | Path = "/") -> None:
+
+class Machine:
+    """A copy of this machine's root, or another folder, in which packages can be installed. One that boots has systemd as
+    its first process; it starts what its packages want to be started, and nothing of what this machine has."""
+
+    def __init__(self, lower: str | Path = "/", boots: bool = False) -> None:
         setup = f"""
             set -e
             exec 2>&1
@@ -39,11 +68,10 @@ class Machine:
             mount --rbind /dev "$folder/root/dev"
             mount -t proc proc "$folder/root/proc"
             ip link set lo up
-            echo "$folder/root"
-            exec sleep infinity
-        """
+        """ + (BOOT if boots else REST)
+        self.spaces = ["--mount", "--net", "--pid", *(["--uts", "--ipc", "--cgroup"] if boots else [])]
         self.process = subprocess.Popen(
-            [*AS_ROOT, "unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "sh", "-c", setup],
+            [*AS_ROOT, "unshare", *self.spaces, "--fork", "--kill-child", "sh", "-c", setup],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         self.root = self.process.stdout.readline().strip()
         if not self.root.startswith("/"):
@@ -52,14 +80,24 @@ class Machine:
         self.first = str(self.process.pid)
         while children := Path(f"/proc/{self.first}/task/{self.first}/children").read_text().split():
             self.first = children[0]
+            if boots:
+                break
+        self.change_root = [] if boots else ["chroot", self.root]
+        # A process that enters before systemd has its root stays outside of it, so each look enters anew.
+        until = time.monotonic() + SECONDS
+        while boots and subprocess.run([*self.enter(), "systemctl", "is-active", "--quiet", TARGET],
+                                       stderr=subprocess.DEVNULL).returncode != 0:
+            if time.monotonic() > until:
+                raise RuntimeError(f"systemd has not started in {SECONDS} s")
+            time.sleep(0.02)
 
     def enter(self) -> list[str]:
-        return [*AS_ROOT, "nsenter", "--target", self.first, "--mount", "--net", "--pid"]
+        return [*AS_ROOT, "nsenter", "--target", self.first, *self.spaces]
 
     def run(self, command: str, status: int = 0) -> str:
         """Runs a command of the shell as root in the machine, and returns its output."""
         done = subprocess.run(
-            [*self.enter(), "chroot", self.root, "sh", "-ec", command],
+            [*self.enter(), *self.change_root, "sh", "-ec", command],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             text=True, timeout=SECONDS,
             env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8",
@@ -68,10 +106,14 @@ class Machine:
             raise AssertionError(f"{command}\n{done.stdout}\nstatus {done.returncode}")
         return done.stdout
 
+    def until(self, command: str) -> None:
+        """Waits until a command of the shell succeeds."""
+        self.run(f"until {command}; do sleep 0.02; done 2>/dev/null")
+
     def start(self, command: str) -> subprocess.Popen:
         """Starts a command of the shell that goes on, as root in the machine."""
         return subprocess.Popen(
-            [*self.enter(), "chroot", self.root, "sh", "-ec", f"exec {command}"],
+            [*self.enter(), *self.change_root, "sh", "-ec", f"exec {command}"],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
             env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"})
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -24,24 +23,17 @@ import unittest
 from collections.abc import Iterator
 from pathlib import Path
 
-from machine import AS_ROOT, Machine, bare
+import built
+from built import CONFIG, DEB, NPM, PACKAGES, PROGRAM, TARBALL, VERSION
+from machine import AS_ROOT, REPOSITORY, Machine, bare
 from websockets.sync.client import connect
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-PACKAGES = REPOSITORY / "target" / "packages"
-PROGRAM = REPOSITORY / "target" / "x86_64-unknown-linux-gnu" / "release" / "longlink"
-VERSION = tomllib.loads((REPOSITORY / "Cargo.toml").read_text())["package"]["version"]
-TARBALL = PACKAGES / f"longlink-{VERSION}-linux-x86_64-glibc2.17.tar.gz"
-DEB = PACKAGES / f"longlink_{VERSION}-1_amd64.deb"
-NPM = PACKAGES / f"longlink-client-{VERSION}.tgz"
-CONFIG = "/etc/longlink/longlink.toml"
 SECONDS = 20
 MANUALS = ["longlink", *(f"longlink-{name}" for name in ("bench", "check", "doctor", "store", "tail", "ticket"))]
 
 
 def setUpModule() -> None:
-    if os.environ.get("PACKAGES_BUILT") != "yes":
-        subprocess.run([REPOSITORY / "packaging" / "build"], check=True, stdout=subprocess.DEVNULL)
+    built.build()
 
 
 def output(*command: str | Path) -> str:
