@@ -48,6 +48,14 @@ def chat(port: int) -> str:
         return json.loads(bob.recv(timeout=SECONDS))["message"]
 
 
+def read_to(server: subprocess.Popen, text: str) -> str:
+    """Reads what a server prints, up to a line with this text, which must come."""
+    for line in iter(server.stdout.readline, ""):
+        if text in line:
+            return line
+    raise AssertionError(f"the server has ended without {text!r}")
+
+
 def end(machine: Machine, server: subprocess.Popen) -> None:
     """Ends the one longlink of a machine, which has processes of its own, and no other one."""
     if server.poll() is None:
@@ -282,6 +290,26 @@ def older(machine: Machine, version: str) -> str:
     return "/tmp/older.deb"
 
 
+@contextlib.contextmanager
+def service(machine: Machine) -> Iterator[subprocess.Popen]:
+    """The service as its unit runs it, until it is asked to stop."""
+    unit = machine.run("cat /lib/systemd/system/longlink.service")
+    command = re.search(r"^ExecStart=(.*)$", unit, re.MULTILINE)[1]
+    server = machine.start(f"setpriv --reuid longlink --regid longlink --clear-groups {command}")
+    try:
+        read_to(server, "listening on http://127.0.0.1:8080")
+        yield server
+    finally:
+        end(machine, server)
+
+
+def reload(machine: Machine) -> None:
+    """Does what `systemctl reload longlink` does."""
+    unit = machine.run("cat /lib/systemd/system/longlink.service")
+    command = re.search(r"^ExecReload=(.*)$", unit, re.MULTILINE)[1]
+    machine.run(command.replace("$MAINPID", "$(pidof longlink)"))
+
+
 class Lifecycle(unittest.TestCase):
     """What the .deb does to a machine, from its installation to its end."""
 
@@ -300,14 +328,40 @@ class Lifecycle(unittest.TestCase):
             machine.run("systemd-analyze verify --man=no /lib/systemd/system/longlink.service"
                         " /lib/systemd/system/longlink.socket")
             unit = machine.run("cat /lib/systemd/system/longlink.service")
-            command = re.search(r"^ExecStart=(.*)$", unit, re.MULTILINE)[1]
-            self.assertEqual(command, f"/usr/bin/longlink --config {CONFIG}")
-            server = machine.start(f"setpriv --reuid longlink --regid longlink --clear-groups {command}")
-            try:
-                self.assertEqual(server.stdout.readline(), "listening on http://127.0.0.1:8080\n")
+            self.assertIn(f"\nExecStart=/usr/bin/longlink --config {CONFIG}\n", unit)
+            with service(machine):
                 self.assertIn("<title>", machine.run("curl -fsS http://127.0.0.1:8080/"))
-            finally:
-                end(machine, server)
+
+    def test_a_reload_takes_up_the_edited_configuration_and_a_wrong_one_leaves_the_service_as_it_is(self) -> None:
+        with installed() as machine, service(machine) as server:
+            status = "curl -s -o /dev/null -w '%{http_code}' http://127.0.0.1:8080"
+            self.assertEqual(machine.run(f"{status}/"), "200")
+            machine.run(f"sed -i 's/^#demo = .*/demo = false/' {CONFIG}")
+            machine.run(f"longlink check --config {CONFIG}")
+            reload(machine)
+            self.assertIn("demo: true -> false", read_to(server, "reload: demo"))
+            self.assertIn("1 setting has changed", read_to(server, "reload: done"))
+            self.assertEqual(machine.run(f"{status}/"), "404")
+
+            machine.run(f"sed -i 's/^demo = false/demo = true/; s/^#max-message = .*/max-message = \"soon\"/' {CONFIG}")
+            self.assertIn(f"{CONFIG}:", machine.run(f"longlink check --config {CONFIG}", status=2))
+            reload(machine)
+            self.assertIn("max-message", read_to(server, "ERROR"))
+            read_to(server, "nothing was changed")
+            self.assertEqual(machine.run(f"{status}/healthz"), "200")
+            self.assertEqual(machine.run(f"{status}/"), "404")
+
+    def test_an_upgrade_does_not_restart_a_service_whose_settings_the_new_version_refuses(self) -> None:
+        with installed("0.1.9-1") as machine:
+            machine.run(f"echo 'max-conections = 5' >>{CONFIG}")
+            machine.asked_of_systemctl()
+            told = machine.run(f"dpkg --force-confdef -i {DEB}")
+            self.assertIn("was not restarted", told)
+            self.assertIn('unknown key "max-conections", did you mean "max-connections"?', told)
+            asked = machine.asked_of_systemctl()
+            self.assertFalse([line for line in asked if "restart" in line], asked)
+            self.assertEqual(machine.run("dpkg-query -W -f '${Status} ${Version}' longlink"),
+                             f"install ok installed {VERSION}-1")
 
     def test_an_upgrade_keeps_the_edited_configuration_and_restarts_what_runs(self) -> None:
         with installed("0.1.9-1") as machine:

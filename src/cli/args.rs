@@ -9,7 +9,8 @@ use clap::{Arg, ArgAction, ArgMatches};
 use super::commands::store;
 use super::commands::{bench, check, doctor, manual, tail, ticket};
 use super::help::laid_out;
-use super::refusal::Refusal;
+use super::output::print_page;
+use super::refusal::{Failure, Refusal};
 use super::settings::flags::{Flags, args_of, flags};
 use super::settings::table::RUN;
 
@@ -66,7 +67,10 @@ pub enum Command {
 }
 
 /// Reads the command line. Without a subcommand it means `serve`.
-pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, Refusal> {
+///
+/// # Errors
+/// If an argument is wrong, or the help or the version could not be printed.
+pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, Failure> {
     match command().try_get_matches_from(args) {
         Ok(mut matches) => Ok(match matches.remove_subcommand() {
             Some((name, chosen)) if name == "bench" => Command::Bench(Box::new(chosen)),
@@ -86,11 +90,10 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, Refusa
         Err(error)
             if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) =>
         {
-            // An error means that stdout was closed: then its reader is gone.
-            let _ = error.print();
+            print_page(&error)?;
             Ok(Command::Shown)
         }
-        Err(error) => Err(Refusal(one_line(&error.to_string()))),
+        Err(error) => Err(Refusal(one_line(&error.to_string())).into()),
     }
 }
 
@@ -149,7 +152,10 @@ mod tests {
     fn the_explanation_of_a_wrong_argument_is_one_line_and_keeps_the_tip() {
         let refused = |args: &[&str]| {
             let args = ["longlink"].iter().chain(args).map(OsString::from);
-            parse(args).unwrap_err().0
+            match parse(args).unwrap_err() {
+                Failure::Refused(refusal) => refusal.0,
+                other => panic!("{other:?}"),
+            }
         };
         assert_eq!(
             refused(&["--max-mesage", "5"]),

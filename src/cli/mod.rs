@@ -23,28 +23,27 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use problems::Problem;
-use refusal::{Failure, NOT_NOW, REFUSED, Refusal};
+use refusal::{Failure, NOT_NOW, REFUSED};
 
 /// Runs the command line and returns the process's exit code.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let args = lang::choose(args).map_err(Refusal);
-    let done =
-        args.and_then(args::parse).map_err(Failure::Refused).and_then(|command| match command {
-            args::Command::Shown => Ok(ExitCode::SUCCESS),
-            args::Command::Bench(matches) => refused(commands::bench::run(&matches)),
-            args::Command::Ticket(matches) => commands::ticket::ticket(&matches),
-            args::Command::Doctor(matches) => refused(commands::doctor::run(&matches)),
-            args::Command::Tail(matches) => refused(commands::tail::run(&matches)),
-            #[cfg(feature = "store")]
-            args::Command::Store(matches) => refused(commands::store::run(&matches)),
-            args::Command::Completions(matches) => {
-                commands::manual::completions(args::command(), &matches)
-            }
-            args::Command::Man(matches) => commands::manual::man(args::command(), &matches),
-            args::Command::Print(flags) => commands::check::print_config(&flags),
-            args::Command::Check(flags) => commands::check::check(&flags),
-            args::Command::Serve(flags) => commands::serve::serve(&flags),
-        });
+    let args = lang::choose(args).map_err(Failure::from);
+    let done = args.and_then(args::parse).and_then(|command| match command {
+        args::Command::Shown => Ok(ExitCode::SUCCESS),
+        args::Command::Bench(matches) => commands::bench::run(&matches),
+        args::Command::Ticket(matches) => commands::ticket::ticket(&matches),
+        args::Command::Doctor(matches) => commands::doctor::run(&matches),
+        args::Command::Tail(matches) => commands::tail::run(&matches),
+        #[cfg(feature = "store")]
+        args::Command::Store(matches) => commands::store::run(&matches),
+        args::Command::Completions(matches) => {
+            commands::manual::completions(args::command(), &matches)
+        }
+        args::Command::Man(matches) => commands::manual::man(args::command(), &matches),
+        args::Command::Print(flags) => commands::check::print_config(&flags),
+        args::Command::Check(flags) => commands::check::check(&flags),
+        args::Command::Serve(flags) => commands::serve::serve(&flags),
+    });
     done.unwrap_or_else(|failure| {
         let (lines, code) = match failure {
             Failure::Refused(refusal) => (vec![refusal.to_string()], REFUSED),
@@ -60,8 +59,4 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
         ExitCode::from(code)
     })
-}
-
-fn refused(done: Result<ExitCode, String>) -> Result<ExitCode, Failure> {
-    done.map_err(|why| Failure::Refused(Refusal(why)))
 }

@@ -33,6 +33,13 @@ impl From<Refusal> for Failure {
     }
 }
 
+impl From<String> for Failure {
+    /// A wrong argument.
+    fn from(why: String) -> Self {
+        Failure::Refused(Refusal(why))
+    }
+}
+
 impl From<Problems> for Failure {
     fn from(problems: Problems) -> Self {
         Failure::Wrong(problems)

@@ -77,7 +77,7 @@ impl<H: Handler, L: Listen> Driver<H, L> {
                         | ErrorKind::Interrupted
                 ) => {}
             Err(error) => {
-                log::warn!("cannot accept for now: {error}");
+                log::warn!(event = "accept_paused", error:%; "cannot accept for now: {error}");
                 self.retry_accept = Some(self.now + RETRY);
             }
         }

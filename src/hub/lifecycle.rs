@@ -117,7 +117,10 @@ impl Context {
         if self.stats.refused_by_address.is_power_of_two() {
             let most = self.config.max_per_address;
             let total = self.stats.refused_by_address;
-            log::warn!("refused {peer}: {most} connections from there ({total} refused so far)");
+            log::warn!(
+                event = "address_full", peer:%, limit = most, count = total;
+                "refused {peer}: {most} connections from there ({total} refused so far)"
+            );
         }
     }
 

@@ -265,6 +265,7 @@ impl Relay {
             let user = cx.user(conn).unwrap_or("");
             let total = self.counters.forbidden;
             log::warn!(
+                event = "broadcast_refused", user:% = Printable(user), count = total;
                 "ignored a message to everyone from {}: clients may not send to everyone ({total} so far)",
                 Printable(user)
             );

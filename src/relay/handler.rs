@@ -4,6 +4,7 @@
 use crate::hub::{
     Accept, ConnId, Context, Handler, Printable, Refused, Reject, Reply, Traced, Upgrade,
 };
+use crate::wire::Peer;
 use crate::wire::http::head::Request;
 use crate::wire::http::response::Response;
 use crate::wire::ws::close::CloseReason;
@@ -69,7 +70,12 @@ impl Handler for Relay {
             return;
         }
         if log::log_enabled!(log::Level::Debug) {
-            log::debug!("open {}", Identity(cx, conn));
+            let identity = Identity(cx, conn);
+            log::debug!(
+                event = "open", connection = conn.serial(), user:% = identity.user(),
+                device:% = identity.device(), peer:% = identity.peer();
+                "open {identity}"
+            );
         }
         match session.link() {
             Some(link) => self.arrive(cx, conn, link),
@@ -184,7 +190,13 @@ impl Handler for Relay {
             return;
         }
         if log::log_enabled!(log::Level::Debug) {
-            log::debug!("close {}: {}", Identity(cx, conn), Printable(&reason.to_string()));
+            let identity = Identity(cx, conn);
+            log::debug!(
+                event = "close", connection = conn.serial(), user:% = identity.user(),
+                device:% = identity.device(), peer:% = identity.peer(), reason = reason.kind(),
+                code = reason.wire().map(|(code, _)| code);
+                "close {identity}: {}", Printable(&reason.to_string())
+            );
         }
         if self.v2.has_links() {
             self.v2.note_went(cx, conn);
@@ -263,12 +275,26 @@ impl Relay {
 /// Prints a connection in a log line.
 struct Identity<'a>(&'a Context, ConnId);
 
+impl Identity<'_> {
+    fn user(&self) -> Printable<'_> {
+        Printable(self.0.user(self.1).unwrap_or(""))
+    }
+
+    fn device(&self) -> Printable<'_> {
+        Printable(self.0.device(self.1).unwrap_or(""))
+    }
+
+    fn peer(&self) -> Peer {
+        self.0.peer(self.1).unwrap_or(Peer::UNKNOWN)
+    }
+}
+
 impl std::fmt::Display for Identity<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Identity(cx, conn) = self;
-        write!(f, "user {}", Printable(cx.user(*conn).unwrap_or("")))?;
-        if let Some(device) = cx.device(*conn).filter(|device| !device.is_empty()) {
-            write!(f, " device {}", Printable(device))?;
+        write!(f, "user {}", self.user())?;
+        if cx.device(*conn).is_some_and(|device| !device.is_empty()) {
+            write!(f, " device {}", self.device())?;
         }
         match cx.peer(*conn) {
             Some(peer) => write!(f, " from {peer}"),

@@ -48,6 +48,7 @@ pub fn assert_sound(figures: &Value) {
         "user_us_per_op",
         "rss_bytes",
         "bytes_per_connection",
+        "limits",
         "errors",
     ] {
         assert!(figures.get(name).is_some(), "{name} is missing: {figures}");

@@ -104,6 +104,61 @@ fn bench_reports_how_many_connections_a_full_server_has_accepted() {
     assert!(code == 1 && line.contains("503"), "{line}");
     let figures = figures.unwrap();
     assert_eq!((&figures["operations"], &figures["errors"]), (&5.into(), &3.into()));
+    let limits = figures["limits"].as_array().unwrap();
+    let only = limits[0].as_str().unwrap();
+    assert!(limits.len() == 1 && only.contains("(HTTP 503, Retry-After: 2)"), "{figures}");
+    assert!(only.contains("a limit of the server") && only.contains("--max-connections"), "{only}");
+}
+
+/// The limits of the server that the figures name, in one text.
+fn limits(figures: &Value) -> String {
+    let limits = figures["limits"].as_array().expect("a list").iter();
+    limits.map(|limit| limit.as_str().unwrap()).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn bench_says_that_it_measures_the_rate_to_which_a_server_holds_its_clients() {
+    // The server lets each connection run ahead for a fifth of a second, which the warm-up uses up.
+    let args = ["--connections", "2", "--in-flight", "16", "--warmup", "0.5", "--duration", "1.2"];
+    let run_at = |rate: &str| {
+        let server = Program::start(&["--message-rate", rate, "--rate-burst", "0.2"]);
+        crate::bench::measured(&server, "pingpong", &args)
+    };
+    let held = limits(&run_at("1000"));
+    assert!(held.contains("exactly 1000 messages of each connection a second"), "{held}");
+    assert!(held.contains("--message-rate 0"), "{held}");
+    // The same server with a rate that is not longlink's own, or without one.
+    assert_eq!(limits(&run_at("700")), "");
+}
+
+#[test]
+fn bench_names_the_limit_behind_an_answer_or_a_frame_of_the_server() {
+    let often = b"HTTP/1.1 429 Too Many Requests\r\nRetry-After: 60\r\nContent-Length: 0\r\n\r\n";
+    let (code, _, line) = failed("pingpong", &fake(often), &["--connections", "1"]);
+    assert!(code == 1 && line.contains("(HTTP 429, Retry-After: 60)"), "{line}");
+
+    let head = String::from_utf8_lossy(ACCEPTED);
+    let head = head.replace("\r\n\r\n", "\r\nSec-WebSocket-Protocol: longlink.v2\r\n\r\n");
+    let error = br#"{"type":"error","code":"rate","reason":"256 sends have no answer yet"}"#;
+    let answer = [head.as_bytes(), &[0x81, error.len() as u8], error].concat();
+    let (code, _, line) = failed("p2p", &fake(&answer), &["--v2", "--connections", "2"]);
+    assert!(code == 1 && line.contains("lower --in-flight"), "{line}");
+
+    // The first connection is answered, and all others wait.
+    let answered = std::sync::atomic::AtomicBool::new(false);
+    let answered = std::sync::Arc::new(answered);
+    let addr = fake::serve(move |mut stream| {
+        fake::read_head(&mut stream);
+        if !answered.swap(true, std::sync::atomic::Ordering::Relaxed) {
+            let _ = stream.write_all(ACCEPTED);
+        }
+        let _ = std::io::copy(&mut stream, &mut std::io::sink());
+    });
+    let args = ["--connections", "3", "--timeout", "0.3", "--duration", "0"];
+    let (code, figures, line) = failed("connect", &format!("ws://{addr}/{{user}}"), &args);
+    let figures = figures.unwrap();
+    assert_eq!((code, &figures["operations"], &figures["errors"]), (1, &1.into(), &2.into()));
+    assert!(line.contains("lets a further one wait") && line.contains("--accept-rate"), "{line}");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use proc_macro2::{TokenStream, TokenTree};
 
-use crate::program::{longlink, run};
+use crate::program::{Program, longlink, run};
 
 /// The tables of the program, which are nothing but texts.
 #[path = "../../src/cli/lang/doctor.rs"]
@@ -15,8 +15,24 @@ mod doctor;
 mod errors;
 #[path = "../../src/cli/lang/help.rs"]
 mod help;
+#[path = "../../src/cli/lang/said.rs"]
+mod said;
 
-/// Texts in the source of `longlink doctor` that are not shown to people, or are the same in both languages.
+/// What speaks to people: the commands, what they share, and the settings. The server's own log is
+/// English.
+const SPEAKING: [&str; 9] = [
+    "commands/bench",
+    "commands/check.rs",
+    "commands/doctor",
+    "commands/manual.rs",
+    "commands/store",
+    "commands/tail",
+    "commands/ticket.rs",
+    "client",
+    "settings",
+];
+
+/// Texts in the source of these that are not shown to people, or are the same in both languages.
 const NOT_TRANSLATED: &[&str] = &[
     // What a server's answer is searched for.
     "has expired",
@@ -43,10 +59,33 @@ const NOT_TRANSLATED: &[&str] = &[
     "{ms:.*} ms",
     // Cannot happen.
     "ring speaks both versions",
+    "sound bounds",
+    "a string takes everything",
+    // What the server calls it, too, and the beginning of a manual page.
+    " {bytes} B queued",
+    "[{DIM}m{time}[0m  {number:<6}  [{color}m{kind:<8}  {detail}[0m",
+    "{before}.SH NOTES\n.nf\n{kept}.fi\n{rest}",
+    // Requests.
+    "Authorization: Bearer {key}\r\n",
+    "{method} {path} HTTP/1.1\r\nHost: {authority}\r\nUser-Agent: longlink-bench\r\nAccept: */*\r\n{key}Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+    "{method} {} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n",
+    "Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+    // The printed settings are a file of TOML, and a value that is not set stands in the log alone.
+    "# The settings of longlink that count, each with the place where it was set. Values that could give\n# somebody access are left out. \"restart\" says that a reload does not change the setting.\n",
+    "# {} is set, and not printed.\n",
+    "flag --{name}",
+    "{place}, restart",
+    "# {name} is set, and not printed  # {place}\n",
+    "# {name} is set  # {place}\n",
+    "{} [default: {default}]",
+    "not set",
 ];
 
-fn rust_files(folder: &Path) -> Vec<PathBuf> {
+pub fn rust_files(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
+    if folder.is_file() {
+        return vec![folder.to_owned()];
+    }
     for entry in fs::read_dir(folder).expect("a folder of the repository") {
         let path = entry.unwrap().path();
         match path.is_dir() {
@@ -123,23 +162,27 @@ fn source(folder: &str) -> PathBuf {
 }
 
 #[test]
-fn each_text_of_doctor_has_a_chinese_version() {
-    let known: BTreeSet<&str> =
-        doctor::TEXTS.iter().chain(errors::TEXTS).map(|(english, _)| *english).collect();
+fn each_text_that_a_command_shows_to_people_has_a_chinese_version() {
+    let tables = [doctor::TEXTS, errors::TEXTS, said::TEXTS, help::TEXTS];
+    let known: BTreeSet<&str> = tables.into_iter().flatten().map(|(english, _)| *english).collect();
     let mut unused: BTreeSet<&str> = NOT_TRANSLATED.iter().copied().collect();
     let mut missing = Vec::new();
-    let files = rust_files(&source("commands/doctor"));
+    let files: Vec<PathBuf> = SPEAKING.iter().flat_map(|it| rust_files(&source(it))).collect();
     // The help has a test of its own.
-    for path in files.iter().filter(|path| !path.ends_with("args.rs")) {
+    let is_help = |path: &Path| path.ends_with("args.rs") || path.ends_with("table.rs");
+    for path in files.iter().filter(|path| !is_help(path)) {
         for text in texts(path) {
             unused.remove(text.as_str());
-            let is_known = known.contains(text.as_str()) || NOT_TRANSLATED.contains(&&*text);
+            // A sentence whose subject is put before it has a hole for the subject.
+            let is_known = known.contains(text.as_str())
+                || known.contains(&*format!("{{}} {text}"))
+                || NOT_TRANSLATED.contains(&&*text);
             if has_words(&text) && !is_known {
                 missing.push(format!("{}: {text:?}", path.display()));
             }
         }
     }
-    assert!(missing.is_empty(), "src/cli/lang/doctor.rs needs these: {missing:#?}");
+    assert!(missing.is_empty(), "src/cli/lang/ needs these: {missing:#?}");
     assert!(unused.is_empty(), "no such text: {unused:#?}");
 }
 
@@ -155,12 +198,15 @@ fn each_translation_is_of_a_text_that_the_program_has() {
         all.extend(texts(path));
     }
     all.extend(texts(&lang.join("mod.rs")));
-    let tables = [doctor::TEXTS, errors::TEXTS, help::TEXTS];
+    let has = |english: &str| {
+        all.contains(english) || english.strip_prefix("{} ").is_some_and(|rest| all.contains(rest))
+    };
+    let tables = [doctor::TEXTS, errors::TEXTS, said::TEXTS, help::TEXTS];
     let gone: Vec<&str> = tables
         .into_iter()
         .flatten()
         .map(|(english, _)| *english)
-        .filter(|english| !all.contains(*english))
+        .filter(|english| !has(english))
         .collect();
     assert!(gone.is_empty(), "the program does not say: {gone:#?}");
 }
@@ -250,4 +296,57 @@ fn errors_of_the_command_line_and_of_settings_are_in_chinese() {
     }
     let (code, _, err) = run(&mut longlink(&["--lang", "de"]));
     assert_eq!((code, err.as_str()), (2, "longlink: --lang: expected en or zh, found \"de\"\n"));
+}
+
+#[test]
+fn bench_tail_and_store_speak_chinese_and_json_is_english() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let nobody = listener.local_addr().unwrap().to_string();
+    drop(listener);
+    let url = format!("ws://{nobody}/{{user}}");
+    let zh = |args: &[&str]| run(&mut longlink(&[&["--lang", "zh"], args].concat()));
+
+    let (code, _, err) = zh(&["bench", "pingpong", &url]);
+    assert!(code == 1 && err.contains("无法连接"), "{err}");
+    let (code, _, err) = zh(&["bench", "pingpong", &url, "--size", "10"]);
+    assert_eq!((code, &*err), (2, "longlink: --size 在模式 pingpong 里没有意义\n"));
+    let (code, _, err) = zh(&["tail", "alice", "--url", &format!("http://{nobody}")]);
+    assert!(code == 1 && err.starts_with(&format!("longlink: 连不上 {nobody}")), "{err}");
+
+    let server = Program::start(&["--max-connections", "5"]);
+    let url = crate::bench::url(&server);
+    let bench = ["bench", "connect", &url, "--connections", "8", "--duration", "0"];
+    let (code, out, err) = zh(&bench);
+    assert_eq!(code, 1);
+    assert!(out.starts_with("connect：8 条连接\n  操作         5 次"), "{out}");
+    assert!(out.contains("\n  限制         服务器满了") && out.contains("不是它的速度"), "{out}");
+    assert!(err.starts_with("longlink: 3 个错误，第一个是：连接 "), "{err}");
+    let has_english = |line: &str| line.contains(" a ") || line.contains(" of ");
+    assert!(!out.lines().chain(err.lines()).any(has_english), "{out}{err}");
+    let (_, out, _) = zh(&[&bench[..], &["--json"]].concat());
+    assert!(out.contains("this is a limit of the server"), "{out}");
+}
+
+#[cfg(feature = "store")]
+#[test]
+fn store_shows_a_file_and_what_is_wrong_with_one_in_chinese() {
+    let folder = crate::program::Folder::new();
+    let file = crate::program::shown(&folder.path("messages.db"));
+    Program::start(&["--store", &file]).stop();
+    let zh = |args: &[&str]| run(&mut longlink(&[&["--lang", "zh", "store"], args].concat()));
+    let (code, out, err) = zh(&["inspect", &file]);
+    assert_eq!((code, &*err), (0, ""));
+    assert!(out.starts_with(&format!("文件        {file}\n")), "{out}");
+    for line in ["消息        0 条，编号最大是 0\n", "：没有消息\n", "：最新的一个\n"]
+    {
+        assert!(out.contains(line), "{out}");
+    }
+    assert_eq!(zh(&["check", &file]), (0, format!("{file}：正常\n"), String::new()));
+    let (code, out, _) = zh(&["vacuum", &file]);
+    assert!(code == 0 && out.contains("：之前 "), "{out}");
+    let other = folder.file("other.db", "this is no file of a store");
+    let (code, _, err) = zh(&["inspect", &other]);
+    assert_eq!((code, err), (2, format!("longlink: {other} 不是 longlink 的存储\n")));
+    let (code, _, err) = zh(&["backup", &file, "--url", "http://127.0.0.1:1"]);
+    assert_eq!((code, err), (2, format!("longlink: {file} 已存在：请换一个，或者加上 --force\n")));
 }

@@ -47,6 +47,7 @@ mod help;
 mod kept;
 mod lang;
 mod listening;
+mod log;
 #[cfg(feature = "store")]
 mod on_disk;
 mod output;
@@ -54,6 +55,8 @@ mod program;
 mod refusals;
 #[cfg(all(feature = "cluster", feature = "store", feature = "tls"))]
 mod reload;
+#[cfg(all(feature = "cluster", feature = "store", feature = "tls"))]
+mod reload_webhooks;
 mod resume;
 mod service;
 mod settings;

@@ -63,11 +63,23 @@ pub const ROOMS: &[Room] = &[
         "cli::commands::serve",
         &["cli::settings", "cli::service", "cli::problems", "cli::refusal", "cli::text"],
     ),
-    room("cli::commands::bench", &["cli::client", "cli::settings", "cli::text"]),
-    room("cli::commands::doctor", &["cli::client", "cli::lang", "cli::settings", "cli::text"]),
+    room(
+        "cli::commands::bench",
+        &["cli::client", "cli::lang", "cli::output", "cli::refusal", "cli::settings", "cli::text"],
+    ),
+    room(
+        "cli::commands::doctor",
+        &["cli::client", "cli::lang", "cli::output", "cli::refusal", "cli::settings", "cli::text"],
+    ),
     room("cli::commands::manual", &["cli::output", "cli::refusal"]),
-    room("cli::commands::tail", &["cli::client", "cli::text"]),
-    room("cli::commands::store", &["cli::client", "cli::text"]),
+    room(
+        "cli::commands::tail",
+        &["cli::client", "cli::lang", "cli::output", "cli::refusal", "cli::text"],
+    ),
+    room(
+        "cli::commands::store",
+        &["cli::client", "cli::lang", "cli::output", "cli::refusal", "cli::text"],
+    ),
     room(
         "cli",
         &[
@@ -82,6 +94,7 @@ pub const ROOMS: &[Room] = &[
             "cli::commands::ticket",
             "cli::help",
             "cli::lang",
+            "cli::output",
             "cli::settings",
             "cli::service",
             "cli::problems",

@@ -63,7 +63,10 @@ impl Api {
             return Ok(());
         }
         if self.tries.note(address, now) {
-            log::warn!("{client} shows wrong keys for the backend's interface, and has to wait");
+            log::warn!(
+                event = "key_refused", peer:% = client, code = 401;
+                "{client} shows wrong keys for the backend's interface, and has to wait"
+            );
         }
         Err(unauthorized("bad_key", "this is not the key"))
     }

@@ -325,6 +325,7 @@ fn deliver<P: Post>(
                 shared.delivered(&sending);
                 if failures >= WARN_AFTER {
                     log::info!(
+                        event = "webhook_accepted", origin:%, count = failures;
                         "webhooks: {origin} accepts events again, after {failures} failures"
                     );
                 }
@@ -348,6 +349,8 @@ fn deliver<P: Post>(
                     if failures >= WARN_AFTER { log::Level::Warn } else { log::Level::Debug };
                 log::log!(
                     level,
+                    event = "webhook_failed", origin:%, count = failures, error:% = failure,
+                    events = batch.events, seconds = wait.as_secs_f64(), waiting, dropped;
                     "webhooks: {origin} has not accepted {} events from number {} on: {failure}; next \
                      attempt in {:.1} s, {waiting} events wait, {dropped} were dropped",
                     batch.events,

@@ -141,6 +141,21 @@ pub const TEXTS: &[(&str, &str)] = &[
         "它还需要 webhook-secret-file，因为发送的内容要签名",
     ),
     ("expected some of {}, found {unknown:?}{}", "应为 {0} 当中的一部分，实际是 {1}{2}"),
+    (
+        "{} is open: everyone who reaches it may connect as anyone",
+        "{0} 没有保护：能访问它的任何人都可以冒充任何用户连接",
+    ),
+    (
+        "{} has no TLS: tickets travel in the clear, and who reads one can use it",
+        "{0} 没有 TLS：票据以明文传输，读到票据的人就能使用它",
+    ),
+    // service/, commands/serve/
+    (
+        "LISTEN_FDS: expected a number up to {MOST}, found {count:?}",
+        "LISTEN_FDS：应为最多 {0} 的数，实际是 {1}",
+    ),
+    ("cannot serve descriptor {}{name}: {error}", "无法使用文件描述符 {0}{1}：{2}"),
+    ("it is not a listening stream socket of TCP or Unix", "它不是正在监听的 TCP 或 Unix 流套接字"),
     // commands/, client/
     ("a secret is needed: --{SECRET_FILE} or {variable}", "需要密钥：--{0} 或 {1}"),
     ("no completions for {asked}", "没有 {0} 的补全脚本"),

@@ -11,6 +11,7 @@ mod arguments;
 mod doctor;
 mod errors;
 mod help;
+mod said;
 
 use std::borrow::Cow;
 use std::ffi::OsString;
@@ -28,7 +29,7 @@ static CHOSEN: OnceLock<Lang> = OnceLock::new();
 const FLAG: &str = "--lang";
 
 /// How deep texts within texts are looked up.
-const MAX_DEPTH: u8 = 4;
+const MAX_DEPTH: u8 = 6;
 
 /// Chooses the language, once and before anything is said, and returns the arguments without the flag.
 ///
@@ -119,7 +120,7 @@ fn chinese(text: &str, depth: u8) -> Option<String> {
     if depth == 0 {
         return None;
     }
-    let tables = [doctor::TEXTS, errors::TEXTS, arguments::TEXTS];
+    let tables = [doctor::TEXTS, errors::TEXTS, said::TEXTS, arguments::TEXTS];
     let forms = tables.into_iter().flatten();
     let fitting = forms.filter_map(|(english, chinese)| {
         let pieces = pieces(english);
@@ -230,6 +231,14 @@ mod tests {
             ("--lang: expected en or zh, found \"de\"", "--lang：应为 en 或 zh，实际是 \"de\""),
             ("expected on or off, found \"maybe\"", "应为 on 或 off，实际是 \"maybe\""),
             (
+                "2 errors, the first: connection 7: the server is full, or has too many connections \
+                 of one address or user (HTTP 503, Retry-After: 2): this is a limit of the server \
+                 and not its speed; raise --max-connections, or --max-per-address of the server",
+                "2 个错误，第一个是：连接 7：服务器满了，或者同一地址或用户的连接太多（HTTP 503，\
+                 Retry-After：2）：这是服务器的限制，不是它的速度；请调高服务器的 \
+                 --max-connections 或 --max-per-address",
+            ),
+            (
                 "unexpected argument '--opne' found; tip: a similar argument exists: '--open'",
                 "不认识的参数 '--opne'；是不是 '--open'？",
             ),
@@ -243,7 +252,7 @@ mod tests {
     #[test]
     fn a_hole_of_the_chinese_form_exists_in_the_english_one_and_all_are_used() {
         for (english, chinese) in
-            [doctor::TEXTS, errors::TEXTS, arguments::TEXTS].into_iter().flatten()
+            [doctor::TEXTS, errors::TEXTS, said::TEXTS, arguments::TEXTS].into_iter().flatten()
         {
             let count = pieces(english).len() - 1;
             for n in 0..count {

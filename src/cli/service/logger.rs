@@ -15,6 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
+use log::kv::{self, Key, Value, VisitSource, VisitValue};
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use simple_logger::SimpleLogger;
 
@@ -25,6 +26,8 @@ use crate::cli::text::Escaped;
 const QUEUE: usize = 1_024;
 /// The longest message in bytes; the rest is cut off.
 const MOST_MESSAGE: usize = 4_096;
+/// The most bytes of the fields of a line of JSON; further fields are left out.
+const MOST_FIELDS: usize = 4_096;
 /// How long the end of the process waits for the last lines to be printed.
 const LAST_LINES: Duration = Duration::from_secs(1);
 /// How long to wait after a failed write to stderr. A named pipe may get a new reader meanwhile.
@@ -56,6 +59,8 @@ struct Line {
     level: Level,
     target: Cow<'static, str>,
     message: String,
+    /// The values of the line as they stand in a JSON object, each with a comma before it.
+    fields: String,
     at: Instant,
 }
 
@@ -79,7 +84,7 @@ impl Logger {
     pub fn start(level: LevelFilter, format: Format) -> io::Result<Self> {
         let (queue, lines) = sync_channel(QUEUE);
         let shared = Arc::<Shared>::default();
-        let front = Front { queue: queue.clone(), shared: Arc::clone(&shared) };
+        let front = Front { format, queue: queue.clone(), shared: Arc::clone(&shared) };
         log::set_boxed_logger(Box::new(front)).map_err(io::Error::other)?;
         set_level(level);
         let printer = Printer::new(lines, shared, format);
@@ -120,6 +125,7 @@ impl Drop for Logger {
 
 /// The end of the queue to which the program logs. It never waits.
 struct Front {
+    format: Format,
     queue: SyncSender<Item>,
     shared: Arc<Shared>,
 }
@@ -161,7 +167,12 @@ impl Log for Front {
             message.truncate(end.unwrap_or(0));
             message.push('…');
         }
-        let line = Line { level: record.level(), target, message, at };
+        let mut fields = Fields::default();
+        if self.format == Format::Json {
+            // Writing into a string does not fail.
+            let _ = record.key_values().visit(&mut fields);
+        }
+        let line = Line { level: record.level(), target, message, fields: fields.0, at };
         if self.queue.try_send(Item::Line(line)).is_err() {
             self.shared.lost.fetch_add(1, Ordering::Relaxed);
         }
@@ -252,7 +263,8 @@ impl Printer {
     }
 
     fn tell(&mut self, target: Cow<'static, str>, message: String) -> bool {
-        self.print(&Line { level: Level::Warn, target, message, at: self.accounted })
+        let fields = String::new();
+        self.print(&Line { level: Level::Warn, target, message, fields, at: self.accounted })
     }
 
     /// Prints a line, and returns whether that was possible.
@@ -291,7 +303,7 @@ fn json(line: &Line, at: SystemTime) -> String {
     let quoted = |text: &str| serde_json::Value::from(text).to_string();
     format!(
         "{{\"time\":\"{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z\",\"level\":\"{}\",\"target\":{},\
-         \"message\":{}}}\n",
+         \"message\":{}{}}}\n",
         at.year(),
         u8::from(at.month()),
         at.day(),
@@ -301,8 +313,72 @@ fn json(line: &Line, at: SystemTime) -> String {
         at.millisecond(),
         line.level.as_str().to_lowercase(),
         quoted(&line.target),
-        quoted(&line.message)
+        quoted(&line.message),
+        line.fields
     )
+}
+
+/// The names that every line has. No field has one of them.
+const EVERY_LINE: [&str; 4] = ["time", "level", "target", "message"];
+
+/// The values of a line, written as the members of a JSON object. Values that are missing or empty are
+/// left out.
+#[derive(Debug, Default)]
+struct Fields(String);
+
+impl<'kvs> VisitSource<'kvs> for Fields {
+    fn visit_pair(&mut self, key: Key<'kvs>, value: Value<'kvs>) -> Result<(), kv::Error> {
+        debug_assert!(!EVERY_LINE.contains(&key.as_str()), "{key} is on every line");
+        let mut member = Member(None);
+        value.visit(&mut member)?;
+        if let Some(value) = member.0 {
+            let name = serde_json::Value::from(key.as_str());
+            let member = format!(",{name}:{value}");
+            if self.0.len() + member.len() <= MOST_FIELDS {
+                self.0 += &member;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The value of one field as JSON.
+struct Member(Option<serde_json::Value>);
+
+impl<'v> VisitValue<'v> for Member {
+    fn visit_any(&mut self, value: Value<'_>) -> Result<(), kv::Error> {
+        self.visit_str(&value.to_string())
+    }
+
+    fn visit_null(&mut self) -> Result<(), kv::Error> {
+        Ok(())
+    }
+
+    fn visit_u64(&mut self, value: u64) -> Result<(), kv::Error> {
+        self.0 = Some(value.into());
+        Ok(())
+    }
+
+    fn visit_i64(&mut self, value: i64) -> Result<(), kv::Error> {
+        self.0 = Some(value.into());
+        Ok(())
+    }
+
+    /// Writes a number of seconds, in thousandths.
+    fn visit_f64(&mut self, value: f64) -> Result<(), kv::Error> {
+        self.0 = Some(((value * 1e3).round() / 1e3).into());
+        Ok(())
+    }
+
+    fn visit_bool(&mut self, value: bool) -> Result<(), kv::Error> {
+        self.0 = Some(value.into());
+        Ok(())
+    }
+
+    fn visit_str(&mut self, value: &str) -> Result<(), kv::Error> {
+        self.0 = (!value.is_empty()).then(|| value.into());
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -313,7 +389,8 @@ mod tests {
     fn a_line_of_json_has_the_time_of_logging_and_stays_one_line() {
         let message = "a \"b\"\nc\u{1b}张".to_owned();
         let target = Cow::Borrowed("longlink::relay");
-        let line = Line { level: Level::Warn, target, message, at: Instant::now() };
+        let fields = String::new();
+        let line = Line { level: Level::Warn, target, message, fields, at: Instant::now() };
         let at = SystemTime::UNIX_EPOCH + Duration::from_millis(1_795_831_201_042);
         let text = json(&line, at);
         assert_eq!(text.matches('\n').count(), 1);
@@ -325,5 +402,39 @@ mod tests {
             "message": "a \"b\"\nc\u{1b}张",
         });
         assert_eq!(value, expected);
+    }
+
+    #[test]
+    fn the_values_of_a_line_are_members_of_its_object_and_empty_ones_are_left_out() {
+        let user = "a\"b\nc张";
+        let values: &[(&str, Value<'_>)] = &[
+            ("event", Value::from("close")),
+            ("user", Value::from_display(&user)),
+            ("device", Value::from("")),
+            ("connection", Value::from(7_u32)),
+            ("code", Value::null()),
+            ("seconds", Value::from(1.234_567)),
+            ("offset", Value::from(-3)),
+            ("is_kept", Value::from(true)),
+        ];
+        let mut fields = Fields::default();
+        kv::Source::visit(&values, &mut fields).unwrap();
+        let value: serde_json::Value =
+            serde_json::from_str(&format!("{{\"message\":\"\"{}}}", fields.0)).unwrap();
+        let expected = serde_json::json!({
+            "message": "", "event": "close", "user": user, "connection": 7, "seconds": 1.235,
+            "offset": -3, "is_kept": true,
+        });
+        assert_eq!(value, expected);
+        assert!(!fields.0.contains('\n'));
+    }
+
+    #[test]
+    fn the_fields_of_a_line_are_bounded() {
+        let long = "x".repeat(MOST_FIELDS / 2);
+        let values = ["a", "b", "c"].map(|name| (name, Value::from(&*long)));
+        let mut fields = Fields::default();
+        kv::Source::visit(&&values[..], &mut fields).unwrap();
+        assert!(fields.0.len() <= MOST_FIELDS && fields.0.starts_with(",\"a\":"));
     }
 }

@@ -59,6 +59,7 @@ impl Held {
                     _ => {
                         let name = if signal == SIGINT { "SIGINT" } else { "SIGTERM" };
                         log::info!(
+                            event = "stopping", signal = name;
                             "{name}: closing every connection; a second signal exits at once"
                         );
                         is_stopping = true;

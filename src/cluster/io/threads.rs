@@ -360,7 +360,11 @@ impl<C: Core> Commands<C> {
             self.backoff.succeeded();
         }
         (self.since, self.retry_at) = (now, now + self.backoff.pause());
-        log::warn!("redis {}: the connection is lost: {error}", self.shown());
+        let redis = self.shown();
+        log::warn!(
+            event = "redis_lost", redis:%, error:%;
+            "redis {redis}: the connection is lost: {error}"
+        );
         let shard = self.shard;
         self.engines.with(|core, now| core.broken(shard, now));
     }
@@ -374,7 +378,11 @@ impl<C: Core> Commands<C> {
             Some(Ok(Ok((link, info)))) => {
                 self.attempt = None;
                 let away = now.saturating_duration_since(self.since);
-                log::info!("redis {}: connected again after {away:.1?}", self.shown());
+                let redis = self.shown();
+                log::info!(
+                    event = "redis_back", redis:%, seconds = away.as_secs_f64();
+                    "redis {redis}: connected again after {away:.1?}"
+                );
                 (self.link, self.since) = (Some(link), now);
                 let shard = self.shard;
                 self.engines.with(|core, now| core.connected(shard, &info, now));
@@ -384,7 +392,11 @@ impl<C: Core> Commands<C> {
                 self.attempt = None;
                 self.retry_at = now + self.backoff.pause();
                 if let Ok(Err(error)) = failed {
-                    log::debug!("redis {}: cannot connect: {error}", self.shown());
+                    let redis = self.shown();
+                    log::debug!(
+                        event = "redis_unreachable", redis:%, error:%;
+                        "redis {redis}: cannot connect: {error}"
+                    );
                 }
             }
             None => {}

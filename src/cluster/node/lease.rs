@@ -407,7 +407,10 @@ impl Lease {
         self.shards[shard].sweeps.retain(|life| *life != dead);
         if left == Some(0) && shard == 0 {
             self.swept += 1;
-            log::info!("the node with the life {dead} is dead; its users were taken out");
+            log::info!(
+                event = "node_dead", life = dead;
+                "the node with the life {dead} is dead; its users were taken out"
+            );
         }
     }
 

@@ -56,7 +56,10 @@ impl Parts {
 impl Node {
     fn begin_life(&mut self) {
         let Node { core, parts: Parts { routes, lease, presence, .. }, .. } = self;
-        log::warn!("this node has lost its lease and registers anew; its connections enter again");
+        log::warn!(
+            event = "lease_lost";
+            "this node has lost its lease and registers anew; its connections enter again"
+        );
         core.begin_life();
         lease.begin_life(core);
         routes.begin_life(core);

@@ -86,7 +86,10 @@ impl Questions {
         {
             let place = (connection, segments, &shared.stats, now);
             let completion = self.read(place, question, &mut rows).unwrap_or_else(|error| {
-                log::error!("{}: messages cannot be read: {error}", path.display());
+                log::error!(
+                    event = "store_unreadable", file:% = path.display(), error:%;
+                    "{}: messages cannot be read: {error}", path.display()
+                );
                 Completion::Unavailable
             });
             self.end_first(completion, shared, answer);

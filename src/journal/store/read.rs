@@ -57,7 +57,10 @@ pub(super) fn sound<T>(read: Result<T>, stats: &Stats) -> Result<Option<T>> {
                 return Err(error);
             }
             add(&stats.damaged, 1);
-            log::error!("a message in the store is damaged: {error}");
+            log::error!(
+                event = "store_damaged", error:%;
+                "a message in the store is damaged: {error}"
+            );
             Ok(None)
         }
     }

@@ -98,6 +98,7 @@ impl Retain {
                 if !is_expired {
                     add(&stats.dropped_by_size, 1);
                     log::warn!(
+                        event = "store_dropped";
                         "the store has reached its size, and its oldest messages were dropped"
                     );
                 }

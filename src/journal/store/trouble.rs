@@ -40,6 +40,7 @@ impl Engine {
         self.room.has_failed(self.clock.millis());
         if self.shared.state() == StoreState::Ok {
             log::error!(
+                event = "store_full", file:% = self.path.display(), error:%;
                 "{}: there is no room ({error}); messages wait in memory until there is",
                 self.path.display()
             );
@@ -96,6 +97,7 @@ impl Engine {
             if self.room.unwritten.is_empty() && (batch.is_some() || self.room.has_some(&self.path))
             {
                 log::warn!(
+                    event = "store_back", file:% = self.path.display();
                     "{}: there is room again, and messages are written",
                     self.path.display()
                 );
@@ -124,6 +126,7 @@ impl Engine {
             return;
         }
         log::error!(
+            event = "store_failed", file:% = self.path.display(), error:%;
             "{}: the file is given up ({error}). Nothing is written until the server is started again",
             self.path.display()
         );

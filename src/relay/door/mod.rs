@@ -162,8 +162,9 @@ fn warn_of_refusal(cx: &Context, conn: ConnId, user: &str, why: &Response) {
     let count = cx.refusals(conn) + 1;
     if count.is_power_of_two() {
         let peer = cx.peer(conn).unwrap_or(Peer::UNKNOWN);
-        let why = why.line();
+        let (code, why) = (why.status(), why.line());
         log::warn!(
+            event = "refused", user:% = Printable(user), peer:%, code, reason = why, count;
             "refused user {} from {peer}: {why} ({count} from this address)",
             Printable(user)
         );
@@ -275,14 +276,21 @@ fn check_host(config: &RelayConfig, loopback: bool, request: &Request<'_>) -> Re
     }
     let shown = Printable(host);
     match host {
-        "" => log::warn!("refused a connection without a host in its request"),
+        "" => log::warn!(
+            event = "host_refused", code = 403;
+            "refused a connection without a host in its request"
+        ),
         _ => match hosts::host(host) {
             Ok(entry) => log::warn!(
+                event = "host_refused", host:% = shown, code = 403;
                 "refused a connection to the host {shown}; --allow-host {} would allow it",
                 Advised(&entry)
             ),
             Err(_) => {
-                log::warn!("refused a connection to the host {shown}, which cannot be allowed");
+                log::warn!(
+                    event = "host_refused", host:% = shown, code = 403;
+                    "refused a connection to the host {shown}, which cannot be allowed"
+                );
             }
         },
     }

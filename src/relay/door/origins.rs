@@ -21,12 +21,21 @@ pub fn check_origin(config: &RelayConfig, request: &Request<'_>) -> Result<(), R
     }
     let shown = Printable(before_path(origin));
     if !origin.contains("://") {
-        log::warn!("refused a page without a usable origin ({shown})");
+        log::warn!(
+            event = "origin_refused", origin:% = shown, code = 403;
+            "refused a page without a usable origin ({shown})"
+        );
     } else if let Some(entry) = entry_for(origin) {
         let entry = Advised(&entry);
-        log::warn!("refused a page from {shown}; --allow-origin {entry} would allow it");
+        log::warn!(
+            event = "origin_refused", origin:% = shown, code = 403;
+            "refused a page from {shown}; --allow-origin {entry} would allow it"
+        );
     } else {
-        log::warn!("refused a page from {shown}, which cannot be allowed");
+        log::warn!(
+            event = "origin_refused", origin:% = shown, code = 403;
+            "refused a page from {shown}, which cannot be allowed"
+        );
     }
     Err(Response::text(403, "this origin is not allowed"))
 }

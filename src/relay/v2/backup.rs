@@ -67,8 +67,14 @@ impl super::V2 {
 
     fn end_backup(&mut self, result: Result<Backup, String>) {
         match &result {
-            Ok(backup) => log::info!("a copy of the store was made: {} bytes", backup.bytes),
-            Err(why) => log::warn!("no copy of the store was made: {why}"),
+            Ok(backup) => log::info!(
+                event = "backup_done", bytes = backup.bytes;
+                "a copy of the store was made: {} bytes", backup.bytes
+            ),
+            Err(why) => log::warn!(
+                event = "backup_failed", error:% = why;
+                "no copy of the store was made: {why}"
+            ),
         }
         self.copying = match result {
             Ok(backup) => Copying::Done(backup),

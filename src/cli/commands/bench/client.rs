@@ -7,6 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
+use longlink::shared::Fields;
 use mio::net::TcpStream;
 use nix::sys::socket::{setsockopt, sockopt};
 use rustix::io::Errno;
@@ -14,6 +15,7 @@ use rustix::io::Errno;
 use rustls::ClientConfig;
 use socket2::{Domain, Protocol, Socket, Type};
 
+use super::limits::{self, Limit};
 use super::stream::Stream;
 
 /// The receive buffer in bytes of a connection that does not read. It is as small as the system
@@ -63,78 +65,70 @@ pub enum End {
     /// The connection was never established.
     Connect(io::Error),
     /// The server did not agree to speak WebSocket.
-    Handshake(String),
-    /// The handshake was not answered in time.
-    Silent,
+    Handshake(Answered),
+    /// The handshake was not answered in time; whether other connections were open.
+    Silent {
+        others: bool,
+    },
     /// The server sent a close frame with this code; 1005 means that it had no code.
     Closed(u16),
     /// The stream ended without a close frame.
     Eof,
     Failed(io::Error),
     /// An HTTP answer has a status other than 200.
-    Refused(String),
+    Refused(Answered),
     /// The server broke RFC 6455.
     Protocol(&'static str),
 }
 
-/// A limit of longlink that the generator has run into.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LimitOfServer {
-    what: &'static str,
-    /// The settings of the server that raise it.
-    flag: &'static str,
+/// An answer of HTTP that is not the one that was asked for.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Answered {
+    /// What the server answered, in one line.
+    pub text: String,
+    pub status: Option<u16>,
+    /// The value of `Retry-After`.
+    pub retry: Option<String>,
+}
+
+impl From<String> for Answered {
+    /// What the server answered has no status.
+    fn from(text: String) -> Self {
+        Answered { text, status: None, retry: None }
+    }
+}
+
+impl Answered {
+    /// An answer with a head that could be read.
+    pub fn of(text: String, answer: &httparse::Response<'_, '_>) -> Self {
+        let retry = Fields::new(&*answer.headers).once("Retry-After").ok().flatten();
+        Answered { text, status: answer.code, retry: retry.and_then(limits::retry_after) }
+    }
 }
 
 impl End {
     /// The limit of the server that has ended the connection, if it is known by the answer or the close code.
-    pub fn limit(&self) -> Option<LimitOfServer> {
-        let (what, flag) = match self {
-            End::Handshake(why) | End::Refused(why) if is_answered(why, "503") => (
-                "the server is full, or has too many connections of one address or user (503)",
-                "--max-connections, or --max-per-address of the server",
-            ),
-            End::Handshake(why) | End::Refused(why) if is_answered(why, "429") => {
-                ("the server wants to be asked less often (429)", "the pause between the requests")
+    pub fn limit(&self) -> Option<Limit> {
+        match self {
+            End::Handshake(answer) | End::Refused(answer) => {
+                limits::of_status(answer.status?, answer.retry.as_deref())
             }
-            End::Closed(4_013) => (
-                "the server is full, or has too many connections of one address or user (4013)",
-                "--max-connections, or --max-per-address of the server",
-            ),
-            End::Closed(1_008) => (
-                "a user has too many connections, or a message took too long (1008)",
-                "the number of users, or --message-timeout of the server",
-            ),
-            End::Closed(1_009) => {
-                ("a message is longer than the server takes (1009)", "--max-message of the server")
-            }
-            End::Closed(1_011) => (
-                "all buffers of the server together are full (1011)",
-                "--max-buffered of the server",
-            ),
-            _ => return None,
-        };
-        Some(LimitOfServer { what, flag })
+            End::Closed(code) => limits::of_close(*code),
+            End::Silent { others: true } => Some(limits::of_silence()),
+            _ => None,
+        }
     }
-}
-
-/// Whether an error quotes an answer with this status.
-fn is_answered(why: &str, status: &str) -> bool {
-    why.split_once("HTTP/1.1 ").is_some_and(|(_, answer)| answer.starts_with(status))
 }
 
 impl fmt::Display for End {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(flag) = self.limit() {
-            let LimitOfServer { what, flag } = flag;
-            return write!(
-                f,
-                "{what}: this is a limit of the server and not its speed; raise {flag}"
-            );
+        if let Some(limit) = self.limit() {
+            return limit.fmt(f);
         }
         match self {
             End::Connect(error) => write!(f, "cannot connect: {}", explained(error)),
-            End::Handshake(why) | End::Refused(why) => f.write_str(why),
-            End::Silent => f.write_str("the handshake was not answered in time"),
+            End::Handshake(answer) | End::Refused(answer) => f.write_str(&answer.text),
+            End::Silent { .. } => f.write_str("the handshake was not answered in time"),
             End::Closed(code) => write!(f, "the server closed the connection with code {code}"),
             End::Eof => f.write_str("the server ended the connection without a close frame"),
             End::Failed(error) => write!(f, "the connection failed: {error}"),
@@ -246,20 +240,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_answer_or_a_close_code_of_a_limit_names_the_setting_that_raises_it() {
-        let refused =
-            |line: &str| End::Handshake(format!("the server refused the handshake: {line}"));
-        for (end, flag) in [
-            (refused("HTTP/1.1 503 Service Unavailable"), "--max-connections"),
+    fn an_end_at_a_limit_of_the_server_says_so_and_another_end_does_not() {
+        let refused = |status, line: &str| {
+            let text = format!("the server refused the handshake: {line}");
+            End::Handshake(Answered { text, status: Some(status), retry: Some("2".to_owned()) })
+        };
+        for (end, word) in [
+            (refused(503, "HTTP/1.1 503 Service Unavailable"), "Retry-After: 2"),
             (End::Closed(4_013), "--max-per-address"),
-            (End::Closed(1_009), "--max-message"),
-            (End::Closed(1_011), "--max-buffered"),
+            (End::Silent { others: true }, "--accept-rate"),
         ] {
             let said = end.to_string();
-            assert!(said.contains("a limit of the server") && said.contains(flag), "{said}");
+            assert!(said.contains("a limit of the server") && said.contains(word), "{said}");
             assert_eq!(said.lines().count(), 1);
         }
-        for end in [refused("HTTP/1.1 404 Not Found"), End::Closed(1_001), End::Eof] {
+        let gone = End::Silent { others: false };
+        for end in [refused(404, "HTTP/1.1 404 Not Found"), End::Closed(1_001), End::Eof, gone] {
             assert_eq!(end.limit(), None);
             assert!(!end.to_string().contains("limit"), "{end}");
         }

@@ -3,6 +3,7 @@
 use longlink::shared::Fields;
 use memchr::memmem;
 
+use super::client::Answered;
 use super::target::Target;
 use crate::cli::client::answer::{Flaw, MAX_FIELDS, flaw};
 use crate::cli::client::request;
@@ -42,12 +43,11 @@ pub fn put_request(
 /// `protocol` is the subprotocol that was offered.
 ///
 /// # Errors
-/// One line that says what the server answered instead of 101, or that it does not speak the
-/// subprotocol.
-pub fn answer(input: &[u8], protocol: Option<&str>) -> Result<Option<usize>, String> {
+/// What the server answered instead of 101, or that it does not speak the subprotocol.
+pub fn answer(input: &[u8], protocol: Option<&str>) -> Result<Option<usize>, Answered> {
     let Some(end) = memmem::find(input, b"\r\n\r\n") else {
         return match input.len() > MAX_HEAD {
-            true => Err("the answer to the handshake does not end".to_owned()),
+            true => Err("the answer to the handshake does not end".to_owned().into()),
             false => Ok(None),
         };
     };
@@ -57,14 +57,14 @@ pub fn answer(input: &[u8], protocol: Option<&str>) -> Result<Option<usize>, Str
     if parsed.is_err() || (answer.version, answer.code) != (Some(1), Some(101)) {
         let line = input.split(|byte| *byte == b'\r').next().unwrap_or_default();
         let line = String::from_utf8_lossy(&line[..line.len().min(MAX_STATUS)]);
-        return Err(format!("the server refused the handshake: {line}"));
+        return Err(Answered::of(format!("the server refused the handshake: {line}"), &answer));
     }
     let agreed = Fields::new(answer.headers).once("Sec-WebSocket-Protocol").ok().flatten();
     let agreed = protocol.is_none_or(|protocol| agreed == Some(protocol.as_bytes()));
     let flaw = match flaw(Fields::new(answer.headers), ACCEPT) {
         None if !agreed => {
             let protocol = protocol.unwrap_or_default();
-            return Err(format!("the server does not speak {protocol}"));
+            return Err(format!("the server does not speak {protocol}").into());
         }
         None => return Ok(Some(end + 4)),
         Some(Flaw::Upgrade) => "is without Upgrade: websocket and Connection: Upgrade",
@@ -72,7 +72,7 @@ pub fn answer(input: &[u8], protocol: Option<&str>) -> Result<Option<usize>, Str
         Some(Flaw::Extension) => "has an extension that was not offered",
         Some(Flaw::Protocol) => "has more than one subprotocol",
     };
-    Err(format!("the server's answer of 101 {flaw}"))
+    Err(format!("the server's answer of 101 {flaw}").into())
 }
 
 #[cfg(test)]
@@ -109,25 +109,23 @@ mod tests {
 
     #[test]
     fn the_error_of_a_refused_handshake_quotes_the_answer() {
-        let why = answer(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", None).unwrap_err();
-        assert!(why.ends_with("HTTP/1.1 404 Not Found"), "{why}");
-        assert!(
-            answer(GOOD.replace("s3p", "xxx").as_bytes(), None).unwrap_err().contains("Accept")
-        );
+        let why = |bytes: &[u8]| answer(bytes, None).unwrap_err().text;
+        let refused = why(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n");
+        assert!(refused.ends_with("HTTP/1.1 404 Not Found"), "{refused}");
+        assert!(why(GOOD.replace("s3p", "xxx").as_bytes()).contains("Accept"));
         let elsewhere = GOOD.replace("Sec-WebSocket-Accept", "X-Accept");
-        assert!(answer(elsewhere.as_bytes(), None).unwrap_err().contains("Accept"));
-        assert!(
-            answer(GOOD.replace("1 101", "0 101").as_bytes(), None)
-                .unwrap_err()
-                .contains("HTTP/1.0")
-        );
-        assert!(answer(&[b'x'; MAX_HEAD + 1], None).unwrap_err().contains("does not end"));
+        assert!(why(elsewhere.as_bytes()).contains("Accept"));
+        assert!(why(GOOD.replace("1 101", "0 101").as_bytes()).contains("HTTP/1.0"));
+        assert!(why(&[b'x'; MAX_HEAD + 1]).contains("does not end"));
+        let full = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 2\r\n\r\n";
+        let Answered { status, retry, .. } = answer(full, None).unwrap_err();
+        assert_eq!((status, retry.as_deref()), (Some(503), Some("2")));
     }
 
     #[test]
     fn an_answer_that_does_not_accept_the_offered_subprotocol_is_an_error() {
         let why = answer(GOOD.as_bytes(), Some(V2)).unwrap_err();
-        assert_eq!(why, "the server does not speak longlink.v2");
+        assert_eq!(why.text, "the server does not speak longlink.v2");
         let agreed = GOOD.replace("\r\n\r\n", "\r\nSec-WebSocket-Protocol: longlink.v2\r\n\r\n");
         assert_eq!(answer(agreed.as_bytes(), Some(V2)), Ok(Some(agreed.len())));
     }

@@ -3,6 +3,7 @@
 use longlink::shared::Fields;
 use memchr::memmem;
 
+use super::client::Answered;
 use crate::cli::client::answer::MAX_FIELDS;
 
 /// The length of the longest head of an answer in bytes.
@@ -27,32 +28,37 @@ pub fn request(method: &str, path: &str, authority: &str, key: Option<&str>, bod
 ///
 /// # Errors
 /// What the server answered, if that is not 200 with a body of known length.
-pub fn answer(input: &[u8]) -> Result<Option<(&[u8], usize)>, String> {
+pub fn answer(input: &[u8]) -> Result<Option<(&[u8], usize)>, Answered> {
     let Some(end) = memmem::find(input, b"\r\n\r\n") else {
         return match input.len() > MAX_HEAD {
-            true => Err("the answer's head does not end".to_owned()),
+            true => Err("the answer's head does not end".to_owned().into()),
             false => Ok(None),
         };
     };
     let rest = &input[end + 4..];
     let refused = || {
         let told = String::from_utf8_lossy(&input[..input.len().min(MAX_TOLD)]).into_owned();
-        Err(format!("the server answered: {}", told.replace("\r\n", " ")))
+        format!("the server answered: {}", told.replace("\r\n", " "))
     };
     let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
     let mut answer = httparse::Response::new(&mut fields);
     if answer.parse(&input[..end + 4]).is_err() {
-        return refused();
+        return Err(refused().into());
     }
     let fields = Fields::new(answer.headers);
     let length = fields.content_length().ok().flatten().and_then(|it| usize::try_from(it).ok());
     let in_chunks = fields.lines("Transfer-Encoding").next().is_some();
-    let Some(length) = length.filter(|_| !in_chunks) else { return refused() };
+    let Some(length) = length.filter(|_| !in_chunks) else {
+        return Err(Answered::of(refused(), &answer));
+    };
     if answer.code != Some(200) {
-        return if rest.len() < length.min(MAX_TOLD) { Ok(None) } else { refused() };
+        return match rest.len() < length.min(MAX_TOLD) {
+            true => Ok(None),
+            false => Err(Answered::of(refused(), &answer)),
+        };
     }
     if length > MAX_BODY {
-        return Err(format!("the answer announces a body of {length} bytes"));
+        return Err(format!("the answer announces a body of {length} bytes").into());
     }
     Ok(rest.get(..length).map(|body| (body, end + 4 + length)))
 }
@@ -85,11 +91,16 @@ mod tests {
     fn the_error_of_a_refused_request_quotes_the_answer() {
         let refused = "HTTP/1.1 401 Unauthorized\r\nContent-Length: 2\r\n\r\nno";
         assert_eq!(answer(&refused.as_bytes()[..refused.len() - 1]), Ok(None));
-        let why = answer(refused.as_bytes()).unwrap_err();
+        let told = |bytes: &[u8]| answer(bytes).unwrap_err().text;
+        let why = told(refused.as_bytes());
         assert!(why.contains("HTTP/1.1 401 Unauthorized") && why.ends_with("no"), "{why}");
-        assert!(answer(b"SSH-2.0\r\n\r\n").unwrap_err().contains("SSH-2.0"));
-        assert!(answer(&[b'x'; MAX_HEAD + 1]).unwrap_err().contains("does not end"));
+        assert!(told(b"SSH-2.0\r\n\r\n").contains("SSH-2.0"));
+        assert!(told(&[b'x'; MAX_HEAD + 1]).contains("does not end"));
         let long = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", usize::MAX);
-        assert!(answer(long.as_bytes()).unwrap_err().contains("announces a body"));
+        assert!(told(long.as_bytes()).contains("announces a body"));
+        let often =
+            "HTTP/1.1 429 Too Many Requests\r\nRetry-After: 60\r\nContent-Length: 0\r\n\r\n";
+        let Answered { status, retry, .. } = answer(often.as_bytes()).unwrap_err();
+        assert_eq!((status, retry.as_deref()), (Some(429), Some("60")));
     }
 }

@@ -10,6 +10,7 @@ mod client;
 mod clients;
 mod handshake;
 mod http;
+mod limits;
 mod modes;
 mod options;
 mod pace;
@@ -30,6 +31,11 @@ use std::process::ExitCode;
 
 use clap::ArgMatches;
 
+use crate::cli::lang::shown;
+use crate::cli::output::print;
+use crate::cli::refusal::Failure;
+use crate::cli::text::Escaped;
+
 pub use args::command;
 use options::Options;
 use report::Report;
@@ -38,8 +44,8 @@ use session::{Session, Stop};
 /// Measures what the command line asks for and prints the report.
 ///
 /// # Errors
-/// One line about an argument that is wrong; then nothing was measured.
-pub fn run(matches: &ArgMatches) -> Result<ExitCode, String> {
+/// If an argument is wrong; then nothing was measured. Or if the report could not be printed.
+pub fn run(matches: &ArgMatches) -> Result<ExitCode, Failure> {
     let mut session = Session::new(Options::read(matches)?)?;
     let stop = modes::run(&mut session).err();
     session.stop_measuring();
@@ -47,6 +53,7 @@ pub fn run(matches: &ArgMatches) -> Result<ExitCode, String> {
     session.end_progress();
 
     let tally = &session.clients.tally;
+    let mut printed = Ok(());
     // A run that failed before the measurement began has no figures.
     if stop.is_none() || stop == Some(Stop::Interrupted) || session.spent.time.as_nanos() > 0 {
         let report = Report::new(&session, stop.as_ref());
@@ -54,15 +61,19 @@ pub fn run(matches: &ArgMatches) -> Result<ExitCode, String> {
             true => report.json() + "\n",
             false => report.summary(&session.options),
         };
-        // An error means that stdout was closed, so nobody reads the report.
-        let _ = std::io::stdout().write_all(text.as_bytes());
+        printed = print(&text);
     }
     if let Some(Stop::Failed(why)) = &stop {
-        let _ = writeln!(std::io::stderr(), "longlink: {why}");
+        complain(why);
     } else if let Some(why) = tally.first_error() {
-        let errors = tally.errors();
-        let _ = writeln!(std::io::stderr(), "longlink: {errors} errors, the first: {why}");
+        complain(&format!("{} errors, the first: {why}", tally.errors()));
     }
+    printed?;
     let sound = tally.errors() == 0 && !matches!(stop, Some(Stop::Failed(_)));
     Ok(if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Says on standard error why a run has failed.
+fn complain(what: &str) {
+    let _ = writeln!(std::io::stderr(), "longlink: {}", Escaped(&shown(what)));
 }

@@ -4,6 +4,7 @@ use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
 use super::tally::Tally;
+use crate::cli::lang::shown;
 
 #[derive(Debug)]
 pub struct Progress {
@@ -25,13 +26,13 @@ impl Progress {
         let state = match measured {
             Some(time) => {
                 let rate = tally.operations() as f64 / time.as_secs_f64().max(1e-3);
-                format!("{:.1} s, {rate:.0}/s", time.as_secs_f64())
+                format!("{:.1} s at {rate:.0}/s", time.as_secs_f64())
             }
             None => "not measuring".to_owned(),
         };
         let line = format!("{}: {open} open, {state}, {} errors", self.name, tally.errors());
         // An error means that stderr was closed, so nobody reads the line.
-        let _ = write!(std::io::stderr(), "\r\x1b[K{line}");
+        let _ = write!(std::io::stderr(), "\r\x1b[K{}", shown(&line));
         self.shown = true;
     }
 

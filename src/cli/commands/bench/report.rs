@@ -1,6 +1,5 @@
 //! The report, as a summary for people and as JSON for programs.
 
-use std::fmt::{self, Write};
 use std::time::Duration;
 
 use serde::Serializer;
@@ -9,6 +8,8 @@ use serde_json::{Value, json};
 use super::args::Mode;
 use super::options::Options;
 use super::session::{Memory, Session, Spent, Stop};
+use crate::cli::lang::shown;
+use crate::cli::text::Escaped;
 
 /// Figures that only one mode has: keys and values, in order.
 pub type Extras = Vec<(&'static str, Value)>;
@@ -64,6 +65,8 @@ impl Report {
             figures.push(("tls", json!({"version": version, "full": full, "resumed": resumed})));
         }
         figures.extend(session.extras.iter().cloned());
+        let limits: Vec<String> = tally.limits().iter().map(ToString::to_string).collect();
+        figures.push(("limits", json!(limits)));
         figures.push(("interrupted", json!(stop == Some(&Stop::Interrupted))));
         figures.push(("errors", json!(tally.errors())));
         let failed = match stop {
@@ -83,85 +86,82 @@ impl Report {
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
-    /// Returns a few lines for people.
+    /// Returns a few lines for people, in their language.
     pub fn summary(&self, options: &Options) -> String {
-        let mut text = String::new();
-        // Writing into a `String` cannot fail.
-        let _ = self.write_summary(options, &mut text);
+        let mut text = self.headline(options) + "\n";
+        for line in self.lines() {
+            // What a server has answered may be part of a line.
+            text += &format!("{}\n", Escaped(&shown(&line)));
+        }
         text
     }
 
-    fn write_summary(&self, options: &Options, out: &mut String) -> fmt::Result {
+    /// What was measured.
+    fn headline(&self, options: &Options) -> String {
+        let connections = grouped(options.connections as f64);
+        let mut parts = vec![format!("{}: {connections} connections", options.mode.name())];
+        parts.extend(in_flight(options).map(|in_flight| format!(", {in_flight} in flight")));
+        parts.extend(size(options).map(|size| format!(", messages of {size} bytes")));
+        if self.value("interrupted") == &json!(true) {
+            parts.push("; it was interrupted".to_owned());
+        }
+        parts.iter().map(|part| shown(part)).collect()
+    }
+
+    /// The lines below the headline, in English.
+    fn lines(&self) -> Vec<String> {
         let number = |name| self.value(name).as_f64();
         let seconds = number("seconds").unwrap_or_default();
-        write!(
-            out,
-            "{}: {} connections",
-            options.mode.name(),
-            grouped(options.connections as f64)
-        )?;
-        if let Some(in_flight) = in_flight(options) {
-            write!(out, ", {in_flight} in flight")?;
-        }
-        if let Some(size) = size(options) {
-            write!(out, ", messages of {size} bytes")?;
-        }
-        if self.value("interrupted") == &json!(true) {
-            write!(out, "; interrupted")?;
-        }
-        writeln!(out)?;
         let operations = grouped(number("operations").unwrap_or_default());
-        writeln!(out, "  operations   {operations} in {seconds:.2} s")?;
+        let mut lines = vec![format!("  operations   {operations} in {seconds:.2} s")];
         if let Some(rate) = number("rate") {
-            writeln!(out, "  rate         {} a second", grouped(rate))?;
+            lines.push(format!("  rate         {} a second", grouped(rate)));
         }
         let latency = self.value("latency_us");
         if latency["p50"].is_number() {
-            write!(out, "  latency      ")?;
-            for (index, name) in ["p50", "p90", "p99", "p999", "max"].into_iter().enumerate() {
-                let comma = if index > 0 { ", " } else { "" };
-                write!(out, "{comma}{name} {}", latency[name])?;
-            }
-            writeln!(out, " us")?;
+            let figure = |name| format!("{name} {}", latency[name]);
+            let figures = ["p50", "p90", "p99", "p999", "max"].map(figure).join(", ");
+            lines.push(format!("  latency      {figures} us"));
         }
         if let (Some(cpu), Some(user), Some(share)) =
             (number("cpu_us_per_op"), number("user_us_per_op"), number("server_cpu"))
         {
             let share = share * 100.0;
-            writeln!(
-                out,
+            lines.push(format!(
                 "  server       {cpu:.2} us an operation, {user:.2} of them user; {share:.0} % of a core"
-            )?;
+            ));
         }
         if let Some(share) = number("generator_cpu") {
-            writeln!(out, "  generator    {:.0} % of a core", share * 100.0)?;
+            lines.push(format!("  generator    {:.0} % of a core", share * 100.0));
         }
-        let rss = self.value("rss_bytes");
-        if let (Some(before), Some(peak)) = (rss["before"].as_u64(), rss["peak"].as_u64()) {
-            let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
-            write!(out, "  memory       {:.1} MiB before, {:.1} peak", mib(before), mib(peak))?;
-            if let Some(after) = rss["after"].as_u64() {
-                write!(out, ", {:.1} after", mib(after))?;
-            }
-            if let Some(bytes) = number("bytes_per_connection") {
-                write!(out, "; {} bytes a connection", grouped(bytes))?;
-            }
-            writeln!(out)?;
-        }
-        let known = ["interrupted", "errors", "error"];
+        lines.extend(self.memory());
+        let told_below = ["interrupted", "errors", "error", "limits"];
         let extras = self.0.iter().skip_while(|(name, _)| *name != "unmatched").skip(1);
-        for (name, value) in extras.filter(|(name, _)| !known.contains(name)) {
-            writeln!(out, "  {:<12} {}", name.replace('_', " "), plain(value))?;
+        for (name, value) in extras.filter(|(name, _)| !told_below.contains(name)) {
+            lines.push(format!("  {:<12} {}", name.replace('_', " "), plain(value)));
+        }
+        for limit in self.value("limits").as_array().into_iter().flatten() {
+            lines.push(format!("  limit        {}", plain(limit)));
         }
         if number("errors").is_some_and(|errors| errors > 0.0) {
-            writeln!(
-                out,
-                "  errors       {}: {}",
-                self.value("errors"),
-                plain(self.value("error"))
-            )?;
+            let error = plain(self.value("error"));
+            lines.push(format!("  errors       {}: {error}", self.value("errors")));
         }
-        Ok(())
+        lines
+    }
+
+    fn memory(&self) -> Option<String> {
+        let rss = self.value("rss_bytes");
+        let (before, peak) = (rss["before"].as_u64()?, rss["peak"].as_u64()?);
+        let mib = |bytes: u64| format!("{:.1}", bytes as f64 / f64::from(1 << 20));
+        let (before, peak) = (mib(before), mib(peak));
+        let after = rss["after"].as_u64().map_or("-".to_owned(), mib);
+        Some(match self.value("bytes_per_connection").as_f64().map(grouped) {
+            Some(bytes) => format!(
+                "  memory       {before} MiB before, {peak} peak, {after} after; {bytes} bytes a connection"
+            ),
+            None => format!("  memory       {before} MiB before, {peak} peak, {after} after"),
+        })
     }
 
     fn value(&self, name: &str) -> &Value {

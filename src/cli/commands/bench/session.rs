@@ -12,6 +12,7 @@ use signal_hook::flag;
 use super::args::Mode;
 use super::client::End;
 use super::clients::{Clients, Load, Room};
+use super::limits::Steady;
 use super::options::Options;
 use super::pace::Pace;
 use super::process::{Cpu, Process, Server};
@@ -83,6 +84,7 @@ pub struct Session {
     began: Option<(Instant, Option<Cpu>, Option<Cpu>)>,
     interrupted: Arc<AtomicBool>,
     next_look: Instant,
+    steady: Steady,
     progress: Progress,
 }
 
@@ -114,6 +116,7 @@ impl Session {
             began: None,
             interrupted,
             next_look: now,
+            steady: Steady::new(&options),
             progress: Progress::new(options.mode.name()),
             options,
         })
@@ -176,6 +179,8 @@ impl Session {
     /// Begins to count operations.
     pub fn start_measuring(&mut self) {
         self.clients.tally.start();
+        self.steady.begin();
+        self.steady.note(Instant::now(), self.clients.tally.operations());
         self.began = Some((Instant::now(), self.server_cpu(), self.generator.cpu().ok()));
     }
 
@@ -185,6 +190,9 @@ impl Session {
         let spent = |now: Option<Cpu>, then: Option<Cpu>| Some(now? - then?);
         self.spent.time += began.elapsed();
         self.clients.tally.stop();
+        if let Some(limit) = self.steady.limit() {
+            self.clients.tally.met(limit);
+        }
         // A process that has ended has no processor time to read.
         let server = spent(self.server_cpu(), server);
         self.spent.server = server.map(|part| self.spent.server.unwrap_or_default() + part);
@@ -250,6 +258,9 @@ impl Session {
             let rss = self.server.as_ref().and_then(|server| server.quick_rss().ok());
             self.memory.peak = self.memory.peak.max(rss);
             let measured = self.began.map(|(began, ..)| began.elapsed());
+            if self.began.is_some() {
+                self.steady.note(Instant::now(), self.clients.tally.operations());
+            }
             self.progress.show(self.clients.open_count(), &self.clients.tally, measured);
         }
         if let Some(why) = self.clients.tally.fatal() {

@@ -5,8 +5,12 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
+use super::limits::Limit;
 #[cfg(feature = "tls")]
 use super::tls::Agreed;
+
+/// How many different limits of the server are kept.
+const MAX_LIMITS: usize = 8;
 
 /// The longest latency that is counted, in nanoseconds: an hour. A longer one counts as this.
 const MAX_LATENCY: u64 = 3_600_000_000_000;
@@ -29,6 +33,7 @@ pub struct Tally {
     errors: u64,
     first_error: Option<String>,
     fatal: Option<String>,
+    limits: Vec<Limit>,
 }
 
 /// The TLS handshakes while measuring, and what the last handshake of all has agreed on.
@@ -54,6 +59,7 @@ impl Default for Tally {
             errors: 0,
             first_error: None,
             fatal: None,
+            limits: Vec::new(),
         }
     }
 }
@@ -116,6 +122,19 @@ impl Tally {
         if self.fatal.is_none() {
             self.fatal = Some(why());
         }
+    }
+
+    /// Remembers a limit of the server that the run has met.
+    #[cold]
+    pub fn met(&mut self, limit: Limit) {
+        if self.limits.len() < MAX_LIMITS && !self.limits.contains(&limit) {
+            self.limits.push(limit);
+        }
+    }
+
+    /// Returns the limits of the server that the run has met, each once.
+    pub fn limits(&self) -> &[Limit] {
+        &self.limits
     }
 
     pub fn operations(&self) -> u64 {

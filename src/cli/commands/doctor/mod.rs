@@ -31,21 +31,23 @@ use handshake::Handshake;
 use report::Report;
 use socket::Way;
 
+use crate::cli::refusal::Failure;
+
 /// Examines the server that the command line names, and prints the results.
 ///
 /// # Errors
-/// One line about an argument that is wrong; then nothing was examined.
-pub fn run(matches: &ArgMatches) -> Result<ExitCode, String> {
+/// If an argument is wrong; then nothing was examined. Or if the report could not be printed.
+pub fn run(matches: &ArgMatches) -> Result<ExitCode, Failure> {
     #[cfg(feature = "cluster")]
     if let Some(asked) = args::redis(matches)? {
         let mut report = Report::new(matches.get_flag("json"), Vec::new());
         broker::examine(&asked, &mut report);
-        return Ok(report.finish());
+        return report.finish();
     }
     let options = Options::read(matches)?;
     let mut report = Report::new(options.json, options.secrets());
     examine(&options, &mut report);
-    Ok(report.finish())
+    report.finish()
 }
 
 /// Runs every step for which the earlier steps have succeeded.
@@ -66,6 +68,9 @@ fn examine(options: &Options, report: &mut Report) -> Option<()> {
     };
     let handshake = Handshake { url: &url, way: &way, ticket: options.ticket.as_deref() };
     handshake.upgrade(report)?;
+    if !report.is_read() {
+        return None;
+    }
     handshake.origin(report);
     handshake.subprotocol(report);
     handshake.tickets(report);

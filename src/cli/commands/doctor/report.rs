@@ -1,13 +1,14 @@
 //! The report: a line for each check, or one JSON object at the end.
 
 use std::fmt;
-use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
 use crate::cli::lang::shown;
+use crate::cli::output::print;
+use crate::cli::refusal::Failure;
 use crate::cli::text::Escaped;
 
 /// The result of a check.
@@ -110,12 +111,14 @@ pub struct Report {
     /// Secrets that no line may contain, even if the server repeats them.
     secrets: Vec<String>,
     checks: Vec<Check>,
+    /// The failure of the first line that could not be printed.
+    unprinted: Option<Failure>,
 }
 
 impl Report {
     /// Makes a report. As text, each line is printed at once.
     pub fn new(json: bool, secrets: Vec<String>) -> Self {
-        Report { json, secrets, checks: Vec::new() }
+        Report { json, secrets, checks: Vec::new(), unprinted: None }
     }
 
     pub fn add(&mut self, mut check: Check) {
@@ -124,31 +127,44 @@ impl Report {
             check.remedy = check.remedy.map(|remedy| remedy.replace(secret, "TICKET"));
         }
         if !self.json {
-            print(&format!("{check}\n"));
+            self.print(&format!("{check}\n"));
         }
         self.checks.push(check);
     }
 
+    /// Whether every line could be printed so far.
+    pub fn is_read(&self) -> bool {
+        self.unprinted.is_none()
+    }
+
+    /// Prints a line. After a line that could not be printed there are no more.
+    fn print(&mut self, text: &str) {
+        if self.is_read() {
+            self.unprinted = print(text).err();
+        }
+    }
+
     /// Prints the summary; the exit code is 1 if any check has failed.
-    pub fn finish(self) -> ExitCode {
+    ///
+    /// # Errors
+    /// If a line of the report could not be printed.
+    pub fn finish(mut self) -> Result<ExitCode, Failure> {
         let verdict = self.checks.iter().map(|check| check.verdict).max().unwrap_or(Verdict::Ok);
         let count = |verdict| self.checks.iter().filter(|it| it.verdict == verdict).count();
         if self.json {
             let checks = self.checks.iter().map(Check::json).collect::<Vec<_>>();
             let verdict = verdict.word().to_lowercase();
-            print(&format!("{}\n", json!({ "verdict": verdict, "checks": checks })));
+            self.print(&format!("{}\n", json!({ "verdict": verdict, "checks": checks })));
         } else {
             let [ok, warn, fail] = [Verdict::Ok, Verdict::Warn, Verdict::Fail].map(count);
-            print(&shown(&format!("{ok} ok, {warn} to look at, {fail} failed\n")));
+            self.print(&shown(&format!("{ok} ok, {warn} to look at, {fail} failed\n")));
         }
-        if verdict == Verdict::Fail { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+        match self.unprinted {
+            Some(failure) => Err(failure),
+            None if verdict == Verdict::Fail => Ok(ExitCode::FAILURE),
+            None => Ok(ExitCode::SUCCESS),
+        }
     }
-}
-
-/// Writes to stdout. An error means that stdout was closed, so nobody reads the report.
-fn print(text: &str) {
-    let mut stdout = std::io::stdout();
-    let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
 }
 
 #[cfg(test)]

@@ -25,6 +25,7 @@ pub struct Joining {
 /// other nodes have nothing to sweep.
 #[derive(Debug)]
 pub struct Joined {
+    node: String,
     lines: Vec<String>,
     warnings: Vec<String>,
     _member: Member,
@@ -60,7 +61,6 @@ impl Joining {
             ));
             warnings.extend(doubts(redis).into_iter().map(|why| format!("redis {url}: {why}")));
         }
-        lines.push(format!("this is the node {}", self.node));
         let sender = server.sender();
         let deliver = move |event| {
             let mut next = match event {
@@ -73,7 +73,7 @@ impl Joining {
                 std::thread::sleep(AGAIN);
             }
         };
-        Joined { lines, warnings, _member: self.cluster.start(Box::new(deliver)) }
+        Joined { node: self.node, lines, warnings, _member: self.cluster.start(Box::new(deliver)) }
     }
 }
 
@@ -81,6 +81,7 @@ impl Joined {
     /// Logs what each Redis is, and what an operator should know about it.
     pub fn announce(&self) {
         self.lines.iter().for_each(|line| log::info!("{line}"));
+        log::info!(event = "node_joined", node:% = self.node; "this is the node {}", self.node);
         self.warnings.iter().for_each(|line| log::warn!("{line}"));
     }
 }

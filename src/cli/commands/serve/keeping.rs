@@ -71,6 +71,9 @@ impl Storing {
         let gauges = relay.mailbox_gauges();
         let shown = self.file.path.display();
         log::info!(
+            event = "store_opened", file:% = shown, messages = self.opened.messages,
+            waiting = gauges.waiting, users = gauges.mailboxes, epoch:% = self.opened.epoch,
+            seconds = self.took.as_secs_f64();
             "store {shown}: {} messages, of which {} wait, {} users, epoch {}, read in {} ms",
             self.opened.messages,
             gauges.waiting,
@@ -79,7 +82,10 @@ impl Storing {
             self.took.as_millis()
         );
         if relay.health() == Health::Full {
-            log::error!("the disk of {shown} is full: messages wait in memory until there is room");
+            log::error!(
+                event = "store_full", file:% = shown;
+                "the disk of {shown} is full: messages wait in memory until there is room"
+            );
             return;
         }
         let room = relay.numbers().and_then(|it| Some(it.free_bytes? + it.file_bytes));

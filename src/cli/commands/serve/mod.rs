@@ -218,12 +218,12 @@ impl Start {
         }
         match done {
             Ok(()) => {
-                log::info!("stopped");
+                log::info!(event = "stopped"; "stopped");
                 Ok(ExitCode::SUCCESS)
             }
             // The poll itself has failed. No client can cause this.
             Err(error) => {
-                log::error!("the loop has failed: {error}");
+                log::error!(event = "loop_failed", error:%; "the loop has failed: {error}");
                 Ok(ExitCode::FAILURE)
             }
         }
@@ -255,6 +255,8 @@ fn failed(what: &str, error: io::Error) -> Refusal {
 fn announce(settings: &Settings, capacity: &Capacity, values: &Values) {
     let Config { max_connections, max_buffered, .. } = settings.config;
     log::info!(
+        event = "started", version = env!("CARGO_PKG_VERSION"), connections = max_connections,
+        descriptors = capacity.descriptors, bytes = max_buffered;
         "longlink {}: up to {max_connections} connections (descriptor limit {}), {} for queues",
         env!("CARGO_PKG_VERSION"),
         capacity.descriptors,
@@ -282,7 +284,10 @@ fn announced(listener: &Listener, tls: bool) -> String {
 fn finish(webhooks: &Webhooks, within: Duration) {
     let left = webhooks.stop(within);
     if left > 0 {
-        log::warn!("webhooks: {left} events were not taken, and are lost");
+        log::warn!(
+            event = "webhook_lost", count = left;
+            "webhooks: {left} events were not taken, and are lost"
+        );
     }
 }
 

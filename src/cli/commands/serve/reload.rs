@@ -17,7 +17,6 @@ use longlink::{Config, Relay, RelayConfig, Server, Stopper};
 
 #[cfg(feature = "tls")]
 use super::renewal::{INTERVAL, Renewal};
-use crate::cli::problems::Problem;
 use crate::cli::service::logger;
 use crate::cli::service::supervisor::Supervisor;
 use crate::cli::settings::addresses::Address;
@@ -58,7 +57,10 @@ impl Pending {
         let Some(Change { config, relay, tickets, keys, done }) = change else { return };
         if let Err(error) = server.set_config(config) {
             // The thread has checked the configuration.
-            log::error!("reload: the limits stay as they were: {error}");
+            log::error!(
+                event = "reload_refused", error:%;
+                "reload: the limits stay as they were: {error}"
+            );
         }
         let (_, handler) = server.parts();
         handler.set_config(relay);
@@ -143,8 +145,16 @@ impl Reload {
             match Settings::load(&self.flags, &self.capacity, in_use, When::Running) {
                 Ok(loaded) => loaded,
                 Err(problems) => {
-                    problems.iter().for_each(|problem: &Problem| log::error!("reload: {problem}"));
-                    log::error!("reload: nothing was changed, because the settings are wrong");
+                    for problem in problems.iter() {
+                        log::error!(
+                            event = "reload_problem", error:% = problem;
+                            "reload: {problem}"
+                        );
+                    }
+                    log::error!(
+                        event = "reload_refused", count = problems.iter().count();
+                        "reload: nothing was changed, because the settings are wrong"
+                    );
                     return;
                 }
             };
@@ -154,7 +164,10 @@ impl Reload {
         let tickets = match settings.make_tickets() {
             Ok(tickets) => tickets,
             Err(error) => {
-                log::error!("reload: nothing was changed: {error}");
+                log::error!(
+                    event = "reload_refused", error:%;
+                    "reload: nothing was changed: {error}"
+                );
                 return;
             }
         };
@@ -224,20 +237,32 @@ impl Reload {
         for (name, old, new, is_used) in changes {
             let is_secret = old.is_secret() || new.is_secret();
             match (is_used, is_secret) {
-                (true, false) => log::info!("reload: {name}: {old} -> {new}"),
-                (true, true) => log::info!("reload: {name} has changed"),
+                (true, false) => log::info!(
+                    event = "reload_changed", setting = name, old:%, new:%;
+                    "reload: {name}: {old} -> {new}"
+                ),
+                (true, true) => log::info!(
+                    event = "reload_changed", setting = name;
+                    "reload: {name} has changed"
+                ),
                 (false, false) => log::warn!(
+                    event = "restart_needed", setting = name, old:%, new:%;
                     "reload: {name} stays {old} until the server is started again: {new} is not used"
                 ),
                 (false, true) => {
-                    log::warn!("reload: {name} has changed, which needs a restart of the server");
+                    log::warn!(
+                        event = "restart_needed", setting = name;
+                        "reload: {name} has changed, which needs a restart of the server"
+                    );
                 }
             }
         }
-        match changes.iter().filter(|(.., is_used)| *is_used).count() {
-            0 => log::info!("reload: done, and no setting has changed"),
-            1 => log::info!("reload: done, and 1 setting has changed"),
-            count => log::info!("reload: done, and {count} settings have changed"),
-        }
+        let count = changes.iter().filter(|(.., is_used)| *is_used).count();
+        let what = match count {
+            0 => "no setting has changed".to_owned(),
+            1 => "1 setting has changed".to_owned(),
+            count => format!("{count} settings have changed"),
+        };
+        log::info!(event = "reload_done", count; "reload: done, and {what}");
     }
 }

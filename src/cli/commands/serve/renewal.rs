@@ -86,12 +86,19 @@ impl Renewal {
         match found {
             Found::Same => log::info!("the certificate has not changed"),
             Found::New(warning) => {
-                log::info!("a new certificate is in use: {}", self.files.cert.display());
+                let file = self.files.cert.display();
+                log::info!(
+                    event = "certificate_new", file:%;
+                    "a new certificate is in use: {file}"
+                );
                 if let Some(warning) = warning {
                     log::warn!("{warning}");
                 }
             }
-            Found::Broken(error) => log::error!("the certificate stays as it was: {error}"),
+            Found::Broken(error) => log::error!(
+                event = "certificate_kept", error:%;
+                "the certificate stays as it was: {error}"
+            ),
         }
     }
 }

@@ -5,7 +5,6 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
 
@@ -14,7 +13,9 @@ use serde_json::Value;
 
 use super::complain;
 use crate::cli::client::api::Api;
-use crate::cli::client::ask::Failure;
+use crate::cli::client::ask;
+use crate::cli::output::print;
+use crate::cli::refusal::{Failure, Refusal};
 use crate::cli::text::Bytes;
 
 const ROUTE: &str = "/api/store/backup";
@@ -28,8 +29,9 @@ const HEADER: usize = 72;
 /// Makes a copy.
 ///
 /// # Errors
-/// One line about an argument that is wrong; then the server was not asked.
-pub fn run(matches: &ArgMatches) -> Result<ExitCode, String> {
+/// If an argument is wrong; then the server was not asked. If there is no copy; or if its size could not be
+/// printed, though the copy is there.
+pub fn run(matches: &ArgMatches) -> Result<(), Failure> {
     let api = Api::read(matches)?;
     let dest = PathBuf::from(matches.get_one::<String>("dest").map_or("", String::as_str));
     let force = matches.get_flag("force");
@@ -41,18 +43,9 @@ pub fn run(matches: &ArgMatches) -> Result<ExitCode, String> {
         let moved = take(&copy, &dest, force);
         moved.map_err(|why| format!("{why}; the copy of the server is {}", copy.display()))
     });
-    match copied {
-        Ok(bytes) => {
-            let shown = Bytes(usize::try_from(bytes).unwrap_or(usize::MAX));
-            // An error means that stdout was closed: the copy is there.
-            let _ = writeln!(io::stdout(), "{}: {shown}", dest.display());
-            Ok(ExitCode::SUCCESS)
-        }
-        Err(why) => {
-            complain(&why);
-            Ok(ExitCode::FAILURE)
-        }
-    }
+    let bytes = copied.map_err(|why| Failure::NotNow(Refusal(why)))?;
+    let size = Bytes(usize::try_from(bytes).unwrap_or(usize::MAX));
+    print(&format!("{}: {size}\n", dest.display()))
 }
 
 /// Refuses a destination before the server has any work with it.
@@ -81,12 +74,12 @@ fn folder_of(path: &Path) -> &Path {
 
 /// Asks the server for a copy until there is one. Returns its path on the machine of the server.
 fn made(api: &Api) -> Result<PathBuf, String> {
-    let said = |failure: Failure| match failure {
-        Failure::Unreachable(why) => why,
-        Failure::Refused(refused) if refused.code == "backup_running" => {
+    let said = |failure: ask::Failure| match failure {
+        ask::Failure::Unreachable(why) => why,
+        ask::Failure::Refused(refused) if refused.code == "backup_running" => {
             format!("{}: wait for the other one", refused.said)
         }
-        Failure::Refused(refused) => refused.said,
+        ask::Failure::Refused(refused) => refused.said,
     };
     let mut state = api.ask("POST", ROUTE, "{}").map_err(said)?;
     let mut wait = WAIT.0;

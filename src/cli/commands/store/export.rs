@@ -1,25 +1,28 @@
 //! `longlink store export`: writes everything that is in a file as lines of JSON.
 
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 
 use longlink::keeping::store::{Item, ReadError, Reader};
 use longlink::keeping::{Kind, Stored};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
+use crate::cli::output;
+use crate::cli::refusal::Failure;
+
 /// Writes all lines to standard output. A closed output ends the export and is no error.
-pub fn run(reader: &Reader) -> Result<io::Result<()>, ReadError> {
-    let mut out = BufWriter::with_capacity(64 * 1024, io::stdout().lock());
+///
+/// # Errors
+/// If the file is damaged; within that result, if a line could not be written.
+pub fn run(reader: &Reader) -> Result<Result<(), Failure>, ReadError> {
+    let mut out = output::buffered();
     let mut written = Ok(());
     reader.each(&mut |item| {
         written = line_of(&item).and_then(|line| writeln!(out, "{line}"));
         written.is_ok()
     })?;
     let written = written.and_then(|()| out.flush());
-    Ok(match written {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        written => written,
-    })
+    Ok(output::is_read(written).map(drop))
 }
 
 /// Returns one line.

@@ -1,65 +1,70 @@
 //! `longlink store inspect`: shows what is in a file, for people and for scripts.
 
-use std::fmt::Write;
 use std::path::Path;
 
 use longlink::keeping::store::Summary;
 use serde_json::{Value, json};
 
+use crate::cli::lang::shown;
 use crate::cli::text::{Bytes, Escaped};
 
 /// How many epochs and segments are shown to people, the latest ones.
 const SHOWN: usize = 5;
 
-/// Writes the summary for people.
+/// Writes the summary for people, in their language.
 pub fn text(path: &Path, summary: &Summary) -> String {
-    let mut text = String::new();
-    let mut line = |name: &str, value: String| {
-        // Writing into a string does not fail.
-        let _ = writeln!(text, "{name:<10}  {}", Escaped(&value));
+    let lines = lines(path, summary);
+    lines.iter().map(|line| format!("{}\n", Escaped(&shown(line)))).collect()
+}
+
+/// The lines of the summary in English.
+fn lines(path: &Path, summary: &Summary) -> Vec<String> {
+    let size = |bytes| Bytes(usize::try_from(bytes).unwrap_or(usize::MAX)).to_string();
+    let size = match summary.wal_bytes {
+        0 => size(summary.bytes),
+        wal => format!(
+            "{}, and {} in the log beside it, which the next start moves into the file",
+            size(summary.bytes),
+            size(wal)
+        ),
     };
-    let size = |bytes| Bytes(usize::try_from(bytes).unwrap_or(usize::MAX));
-    line("file", path.display().to_string());
-    line("version", summary.version.to_string());
-    line(
-        "size",
-        match summary.wal_bytes {
-            0 => size(summary.bytes).to_string(),
-            wal => format!(
-                "{}, and {} in the log beside it, which the next start moves into the file",
-                size(summary.bytes),
-                size(wal)
-            ),
-        },
-    );
-    line("messages", format!("{}, with numbers up to {}", summary.messages, summary.last));
-    line("waiting", format!("{}, for {} users", summary.waiting, summary.waiting_users));
-    line("oldest", when(summary.oldest_millis));
-    line("newest", when(summary.newest_millis));
-    line("devices", format!("{} of {} users", summary.devices, summary.users));
-    line("groups", format!("{} with {} members", summary.groups, summary.members));
-    line("blocks", format!("{} users may not connect", summary.blocks));
-    line("requests", format!("{} with an idempotency key", summary.requests));
     let indexed = summary.segments.iter().filter(|it| it.is_indexed).count();
     let history = match (indexed, summary.segments.len()) {
         (0, _) => "no index for older messages".to_owned(),
         (some, all) => format!("{some} of {all} segments have an index for older messages"),
     };
-    line("history", history);
+    let mut lines = vec![
+        format!("file        {}", path.display()),
+        format!("version     {}", summary.version),
+        format!("size        {size}"),
+        format!("messages    {}, with numbers up to {}", summary.messages, summary.last),
+        format!("waiting     {}, for {} users", summary.waiting, summary.waiting_users),
+        format!("oldest      {}", when(summary.oldest_millis)),
+        format!("newest      {}", when(summary.newest_millis)),
+        format!("devices     {} of {} users", summary.devices, summary.users),
+        format!("groups      {} with {} members", summary.groups, summary.members),
+        format!("blocks      {} users may not connect", summary.blocks),
+        format!("requests    {} with an idempotency key", summary.requests),
+        format!("history     {history}"),
+    ];
+    // The count stands only before the first one.
+    let counted = |name: String, place: usize| if place == 0 { name } else { String::new() };
     for (count, it) in summary.segments.iter().rev().take(SHOWN).enumerate() {
-        let name =
-            if count == 0 { format!("segments {}", summary.segments.len()) } else { String::new() };
-        let times = format!("{} to {}", when(it.oldest_millis), when(it.newest_millis));
-        let what = if it.messages == 0 { "empty".to_owned() } else { times };
-        line(&name, format!("{}: {} messages, {what}", it.id, it.messages));
+        let name = counted(format!("segments {}", summary.segments.len()), count);
+        let (oldest, newest) = (when(it.oldest_millis), when(it.newest_millis));
+        lines.push(match it.messages {
+            0 => format!("{name:<10}  {}: no messages", it.id),
+            some => format!("{name:<10}  {}: {some} messages, {oldest} to {newest}", it.id),
+        });
     }
     for (count, it) in summary.epochs.iter().rev().take(SHOWN).enumerate() {
-        let name =
-            if count == 0 { format!("epochs {}", summary.epochs.len()) } else { String::new() };
-        let end = it.last.map_or("the latest one".to_owned(), |last| format!("ended at {last}"));
-        line(&name, format!("{}: {end}", it.name));
+        let name = counted(format!("epochs {}", summary.epochs.len()), count);
+        lines.push(match it.last {
+            None => format!("{name:<10}  {}: the latest one", it.name),
+            Some(last) => format!("{name:<10}  {}: ended at {last}", it.name),
+        });
     }
-    text
+    lines
 }
 
 /// Returns the summary for scripts.
@@ -98,7 +103,7 @@ pub fn json(path: &Path, summary: &Summary) -> Value {
 
 /// Shows a time in milliseconds since 1970.
 fn when(millis: Option<u64>) -> String {
-    let Some(millis) = millis else { return "none".to_owned() };
+    let Some(millis) = millis else { return "-".to_owned() };
     let seconds = i64::try_from(millis / 1_000).unwrap_or(i64::MAX);
     match time::OffsetDateTime::from_unix_timestamp(seconds) {
         Ok(it) => format!(
@@ -122,6 +127,6 @@ mod tests {
     fn a_time_is_shown_as_a_date_and_one_beyond_all_dates_as_a_number() {
         assert_eq!(when(Some(1_764_000_000_999)), "2025-11-24 16:00:00 UTC");
         assert_eq!(when(Some(u64::MAX)), "18446744073709551615 ms since 1970");
-        assert_eq!(when(None), "none");
+        assert_eq!(when(None), "-");
     }
 }

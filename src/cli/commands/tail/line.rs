@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
+use crate::cli::lang::shown;
 use crate::cli::text::Escaped;
 
 /// How events are printed.
@@ -79,20 +80,30 @@ impl Lines {
             "parked" | "promoted" => (YELLOW, String::new()),
             "close" => (RED, word("reason").to_owned()),
             "welcome" => {
-                let how = if event["resumed"] == true { "resumed" } else { "begins anew" };
-                (GREEN, format!("behind {} of {}, {how}", event["cursor"], event["seq"]))
+                let (cursor, seq) = (&event["cursor"], &event["seq"]);
+                let detail = match event["resumed"] == true {
+                    true => format!("behind {cursor} of {seq}, resumed"),
+                    false => format!("behind {cursor} of {seq}, begins anew"),
+                };
+                (GREEN, detail)
             }
             "live" => (GREEN, format!("has everything up to {}", event["seq"])),
             "ack" => (CYAN, format!("up to {}", event["seq"])),
             "gap" => {
                 let (to, reason) = (&event["to"], word("reason"));
                 let from = event["from"].as_u64().map_or("?".to_owned(), |from| from.to_string());
-                (RED, format!("{from} to {to}: {reason}"))
+                (RED, format!("from {from} to {to}: {reason}"))
             }
             "answer" => ("", word("state").to_owned()),
             "refused" => {
-                let again = if event["retry"] == true { ", may come again" } else { "" };
-                (YELLOW, format!("{}{again}", word("code")))
+                let code = word("code");
+                let may_come_again = event["retry"] == true;
+                let detail = if may_come_again {
+                    format!("{code}, may come again")
+                } else {
+                    code.to_owned()
+                };
+                (YELLOW, detail)
             }
             "hidden" | "shown" | "bye" => (YELLOW, String::new()),
             "kick" => (YELLOW, event["code"].to_string()),
@@ -112,7 +123,8 @@ impl Lines {
         text: &mut String,
     ) {
         let number = connection.map_or("-".to_owned(), |number| format!("#{number}"));
-        let (kind, detail) = (Escaped(kind).to_string(), Escaped(detail));
+        let detail = shown(detail);
+        let (kind, detail) = (Escaped(kind).to_string(), Escaped(&detail));
         let time = Clock(millis);
         let done = match self.style {
             Style::Coloured => writeln!(
@@ -192,8 +204,8 @@ mod tests {
             ),
             (json!({"event":"live","seq":8}), "has everything up to 8"),
             (json!({"event":"ack","seq":7}), "up to 7"),
-            (json!({"event":"gap","from":2,"to":4,"reason":"overflow"}), "2 to 4: overflow"),
-            (json!({"event":"gap","to":4,"reason":"lost"}), "? to 4: lost"),
+            (json!({"event":"gap","from":2,"to":4,"reason":"overflow"}), "from 2 to 4: overflow"),
+            (json!({"event":"gap","to":4,"reason":"lost"}), "from ? to 4: lost"),
             (json!({"event":"answer","state":"queued"}), "queued"),
             (json!({"event":"refused","code":"rate","retry":true}), "rate, may come again"),
             (json!({"event":"refused","code":"frame","retry":false}), "frame"),

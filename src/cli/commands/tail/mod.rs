@@ -8,7 +8,7 @@ mod args;
 mod line;
 mod link;
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
@@ -18,7 +18,11 @@ use clap::ArgMatches;
 use args::Options;
 pub use args::command;
 use line::{Lines, Style};
-use link::{Failure, Link};
+use link::Link;
+
+use crate::cli::lang::shown;
+use crate::cli::output;
+use crate::cli::refusal::{Failure, Refusal};
 
 /// How long to wait before the server is asked again: the first time, doubled up to the second
 /// time.
@@ -28,40 +32,40 @@ const RETRY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_
 /// more.
 ///
 /// # Errors
-/// One line about an argument that is wrong; then the server was not asked.
-pub fn run(matches: &ArgMatches) -> Result<ExitCode, String> {
+/// If an argument is wrong; then the server was not asked. Or if the server cannot be asked, or what it
+/// tells could not be printed.
+pub fn run(matches: &ArgMatches) -> Result<ExitCode, Failure> {
     let options = Options::read(matches)?;
     if let Some(warning) = options.api.warning() {
         complain(&warning);
     }
-    let style = match (options.json, io::stdout().is_terminal()) {
+    let style = match (options.json, output::is_terminal()) {
         (true, _) => Style::Json,
         (false, true) if std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty()) => {
             Style::Coloured
         }
         _ => Style::Plain,
     };
-    Ok(follow(&options, style))
+    follow(&options, style)
 }
 
 /// Watches the user, and begins again after the server was gone.
-fn follow(options: &Options, style: Style) -> ExitCode {
+fn follow(options: &Options, style: Style) -> Result<ExitCode, Failure> {
     let (mut began, mut wait) = (false, RETRY.0);
     loop {
         let why = match Link::open(options) {
             Ok(link) => {
                 (began, wait) = (true, RETRY.0);
-                match print(link, style) {
+                match print(link, style)? {
                     Some(why) => why,
-                    // An error means that stdout was closed, so nobody reads the events.
-                    None => return ExitCode::SUCCESS,
+                    // Nobody reads the events any more.
+                    None => return Ok(ExitCode::SUCCESS),
                 }
             }
             Err(why) => why,
         };
         if !began || why.is_final() {
-            complain(&why.to_string());
-            return ExitCode::FAILURE;
+            return Err(Failure::NotNow(Refusal(why.to_string())));
         }
         complain(&format!("{why}; trying again in {wait:?}"));
         thread::sleep(wait);
@@ -70,19 +74,20 @@ fn follow(options: &Options, style: Style) -> ExitCode {
 }
 
 /// Prints events until there are no more, and returns why; `None` if nobody reads them.
-fn print(mut link: Link, style: Style) -> Option<Failure> {
+fn print(mut link: Link, style: Style) -> Result<Option<link::Failure>, Failure> {
     let mut lines = Lines::new(style);
     loop {
         let text = match link.event() {
             Ok(event) => lines.of(&event),
-            Err(why) => return Some(why),
+            Err(why) => return Ok(Some(why)),
         };
-        let mut stdout = io::stdout().lock();
-        stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).ok()?;
+        if !output::print_part(&text)? {
+            return Ok(None);
+        }
     }
 }
 
 /// Prints a notice on stderr, since stdout has events alone.
 fn complain(what: &str) {
-    let _ = writeln!(io::stderr(), "longlink: {}", crate::cli::text::Escaped(what));
+    let _ = writeln!(io::stderr(), "longlink: {}", crate::cli::text::Escaped(&shown(what)));
 }

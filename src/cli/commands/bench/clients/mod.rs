@@ -309,7 +309,7 @@ impl Clients {
             }
             self.begun.pop_front();
             if waiting {
-                self.lose(id, End::Silent);
+                self.lose(id, End::Silent { others: self.open > 0 });
             }
         }
     }
@@ -358,6 +358,9 @@ impl Clients {
     fn lose(&mut self, id: usize, why: End) {
         let phase = self.clients[id].phase;
         if phase != Phase::Closed {
+            if let Some(limit) = why.limit() {
+                self.tally.met(limit);
+            }
             self.abort(id);
             self.ended.push_back((id, why, phase != Phase::Handshake));
         }

@@ -7,11 +7,11 @@ use serde_json::json;
 
 use crate::cli::commands::bench::client::End;
 use crate::cli::commands::bench::clients::{Clients, Load};
-use crate::cli::commands::bench::http;
 use crate::cli::commands::bench::pending::Pending;
 use crate::cli::commands::bench::sequence::{self, Finder};
 use crate::cli::commands::bench::session::{Session, Step, Stop};
 use crate::cli::commands::bench::tally::Tally;
+use crate::cli::commands::bench::{http, limits};
 
 /// The numbers of the user's connection and of the backend's connection.
 const USER: usize = 0;
@@ -104,8 +104,14 @@ impl Load for Api {
         if id == BACKEND {
             self.answered += self.numbers_at.len() as u64;
             if payload != self.delivered {
-                let told = &payload[..payload.len().min(200)];
-                tally.fail(|| format!("not delivered: {}", String::from_utf8_lossy(told)));
+                let told = String::from_utf8_lossy(&payload[..payload.len().min(200)]);
+                match limits::of_result(payload) {
+                    Some(limit) => {
+                        tally.fail(|| format!("not delivered: {told}: {limit}"));
+                        tally.met(limit);
+                    }
+                    None => tally.fail(|| format!("not delivered: {told}")),
+                }
             }
             return;
         }
@@ -129,8 +135,10 @@ impl Load for Api {
     }
 
     fn on_end(&mut self, clients: &mut Clients, id: usize, why: End, _: Instant) {
-        let who = if id == BACKEND { "backend" } else { "user" };
-        clients.tally.give_up(|| format!("the connection of the {who} is gone: {why}"));
+        clients.tally.give_up(|| match id == BACKEND {
+            true => format!("the connection of the backend is gone: {why}"),
+            false => format!("the connection of the user is gone: {why}"),
+        });
     }
 
     fn on_look(&mut self, clients: &mut Clients, now: Instant) {

@@ -221,10 +221,7 @@ impl Load for P2p {
             }
             Frame::Welcome => {}
             Frame::Message { .. } | Frame::Ack { .. } | Frame::Pong => tally.unmatched += 1,
-            Frame::Other => {
-                let told = v2::shown(payload);
-                tally.give_up(|| format!("the server says {told}"));
-            }
+            Frame::Other => v2::refuse(tally, payload),
         }
     }
 

@@ -231,10 +231,7 @@ impl Load for Resume {
                 }
                 None => tally.give_up(|| format!("no welcome: {}", v2::shown(payload))),
             },
-            _ => {
-                let told = v2::shown(payload);
-                tally.give_up(|| format!("the server says {told}"));
-            }
+            _ => v2::refuse(tally, payload),
         }
     }
 

@@ -6,6 +6,8 @@ use std::fmt::Write;
 use serde_json::Value;
 
 use crate::cli::client::frame;
+use crate::cli::commands::bench::limits;
+use crate::cli::commands::bench::tally::Tally;
 
 /// A frame of the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,6 +85,19 @@ pub fn run_prefix() -> String {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     let nanos = since.unwrap_or_default().as_nanos() as u64;
     format!("{:x}.{:x}.", std::process::id(), nanos)
+}
+
+/// Ends the run because of a frame that no run expects, such as an error or a gap.
+#[cold]
+pub fn refuse(tally: &mut Tally, payload: &[u8]) {
+    let told = shown(payload);
+    match limits::of_frame(payload) {
+        Some(limit) => {
+            tally.give_up(|| format!("the server says {told}: {limit}"));
+            tally.met(limit);
+        }
+        None => tally.give_up(|| format!("the server says {told}")),
+    }
 }
 
 /// Returns the beginning of a frame, for an error.
