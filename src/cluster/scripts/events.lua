@@ -2,7 +2,8 @@
 --   ev    stream of the events that wait; an entry's id is `ordinal-number`, its field is the epoch of the number
 --   ev:s  what is known of the stream:
 --     kinds, most      the letters of the events that are wanted, and the most bytes that wait; no field, no events
---     ordinal, epoch   the present epoch of the numbers; a later one has a greater ordinal
+--     ordinal, epoch   the present epoch of the numbers, and its name; a later one has a greater ordinal
+--     since            the time in the name of that epoch
 --     of               the epoch of the database in which that epoch has begun
 --     last, bytes      the last number, and how many bytes wait
 --     lost             the first number that was dropped and is not yet reported
@@ -28,7 +29,9 @@ local function base36(number)
 end
 
 -- Returns what is known of the stream; nil if nobody wants events. In another epoch of the database a new epoch of
--- the numbers begins, because the last events may be gone. Then the first number counts as lost.
+-- the numbers begins, because the last events may be gone. Then the first number counts as lost. The name of an epoch
+-- is its time, so that a later one is greater, and behind it the name of the database's epoch, which no other one
+-- has: a failover may lose that there was an epoch, and after a clock was set back the next one has the same time.
 local function events_of(P)
   local s, f = P .. 'ev:s', {}
   local values = redis.call('HMGET', s, unpack(EVENTS))
@@ -45,6 +48,7 @@ local function events_of(P)
     f.lost = f.ordinal and '1' or nil
     local since = math.max(ms_of_event(), tonumber(f.since or 0) + 1)
     f.of, f.ordinal, f.epoch = of, string.format('%.0f', tonumber(f.ordinal or 0) + 1), base36(since)
+    f.epoch = f.epoch .. (string.match(redis.call('HGET', P .. 'epoch', 'names') or '', '(%S+) $') or '')
     redis.call('HSET', s, 'of', of, 'ordinal', f.ordinal, 'epoch', f.epoch, 'last', f.last, 'since', string.format('%.0f', since))
     if f.lost then
       redis.call('HSET', s, 'lost', f.lost)
