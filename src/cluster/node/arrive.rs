@@ -50,7 +50,7 @@ pub(super) struct Arrival {
     /// again, because a connection may have missed them.
     told: u64,
     /// Whether the newest number is known: a connection has entered.
-    has_entered: bool,
+    pub(super) has_entered: bool,
     /// Whether missing messages are being read.
     is_reading: bool,
     /// Only messages above this number are being read.

@@ -1,9 +1,10 @@
-//! Connections whose mailbox was read before messages that other devices of the user on this node have had.
+//! Connections for which more waits than the reply has, with which they enter.
 //!
-//! The reply to a connection that enters has a bounded number of messages, and newer ones may overtake it. Another
-//! device on this node may have handled those already, and then the copy of the mailbox does not have them
-//! any more. So the node reads the rest from Redis, and the connection has entered when its state
-//! has everything of which the loop was told. What arrives for the user meanwhile waits.
+//! The reply has a bounded number of messages, and newer ones may overtake it. The client may have had them on another
+//! node, and names a number that the reply does not reach; or another device on this node has handled them, and then
+//! the copy of the mailbox does not have them any more. So the node reads the rest from Redis, and the connection has
+//! entered when its state has everything that waited, and everything of which the loop was told. What arrives
+//! for the user meanwhile waits.
 
 use compact_str::CompactString;
 
@@ -24,6 +25,10 @@ pub(super) struct Entering {
     shared: Shared,
     /// The time of Redis in seconds when the state was read.
     read_at: i64,
+    /// The newest number of the user when the connection entered.
+    until: u64,
+    /// Nothing has arrived for another connection of the user, so the loop is told by this state.
+    is_first: bool,
 }
 
 impl Node {
@@ -36,7 +41,10 @@ impl Node {
             self.core.say(Told::Entered(ticket, Box::new(entered)));
             return self.after_entry(&user, displaced);
         }
-        let read_at = reply::list(&mailbox).last().and_then(reply::int).unwrap_or_default();
+        let parts = reply::list(&mailbox);
+        let read_at = parts.last().and_then(reply::int).unwrap_or_default();
+        let until = parts.get(1).and_then(reply::int).unwrap_or_default() as u64;
+        let is_first = !self.log.arrivals.users.get(&*user).is_some_and(|it| it.has_entered);
         let mailbox = self.read_mailbox(shard, &user, mailbox, ticket.is_some());
         let Some(ticket) = ticket else {
             self.core.say(Told::Groups { user: Box::from(&*user), groups });
@@ -45,9 +53,17 @@ impl Node {
         let users = &mut self.log.arrivals.users;
         let it = users.get_mut(&*user);
         match (mailbox, it) {
-            (Some(shared), Some(it)) if shared.top < it.newest_told() => {
+            (Some(shared), Some(it)) if shared.top < it.newest_told().max(until) => {
                 let above = shared.top;
-                it.entering.push(Entering { ticket, groups, displaced, shared, read_at });
+                it.entering.push(Entering {
+                    ticket,
+                    groups,
+                    displaced,
+                    shared,
+                    read_at,
+                    until,
+                    is_first,
+                });
                 self.read_rest(shard, &user, ticket, above);
             }
             (mailbox, _) => {
@@ -96,7 +112,7 @@ impl Node {
         let gone = gone.into_iter();
         shared.lost.extend(gone.filter(|gone| gone.from > before && gone.from <= shared.top));
         let above = shared.top;
-        if above < told && !is_all {
+        if above < told.max(entering.until) && !is_all {
             return self.read_rest(shard, user, ticket, above);
         }
         let entering = it.entering.remove(at);
@@ -106,9 +122,14 @@ impl Node {
     /// The connection has entered. Without a state nobody can tell what waits for it, so its client has to
     /// come again.
     fn finish_entry(&mut self, user: &str, entering: Entering, has_state: bool) {
-        let Entering { ticket, groups, displaced, shared, .. } = entering;
-        let is_newer =
-            self.log.arrivals.users.get(user).is_some_and(|it| has_state && it.top < shared.top);
+        let Entering { ticket, groups, displaced, shared, is_first, .. } = entering;
+        let it = self.log.arrivals.users.get_mut(user);
+        let is_newer = it.is_some_and(|it| {
+            if has_state && is_first {
+                it.top = it.top.max(shared.top);
+            }
+            has_state && it.top < shared.top
+        });
         let entered = Entered { mailbox: has_state.then_some(shared), groups, is_alone: false };
         self.core.say(Told::Entered(ticket, Box::new(entered)));
         self.after_entry(&user.into(), displaced);
