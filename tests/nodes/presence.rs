@@ -1,6 +1,9 @@
 //! Who is online, on whichever node.
 
+use longlink::cluster::Event;
+use longlink::cluster::node::Batch;
 use longlink::nodes::{Refused, Request, Told};
+use redis::Value;
 
 use crate::rig::Rig;
 
@@ -177,4 +180,32 @@ fn a_node_that_was_cut_off_hears_what_has_changed_meanwhile() {
     rig.connect(0, 0);
     rig.settle();
     assert_eq!(rig.presence(0), [change("bob", true)]);
+}
+
+#[test]
+fn an_answer_that_is_older_than_what_was_published_does_not_make_a_user_offline() {
+    let mut rig = Rig::new(2);
+    rig.tick(0);
+    rig.settle();
+    rig.request(0, u32::MAX, Request::Watch { user: "bob", on: true });
+    let now = rig.now;
+    let mut batch = Batch::default();
+    let node = rig.node(0);
+    node.tick(now);
+    node.take(0, now, &mut batch);
+    assert!(String::from_utf8_lossy(&batch.bytes).contains("bob"), "Redis is asked about bob");
+    assert_eq!(batch.count, 1, "and about nothing else");
+    // Redis has answered that bob is offline, then bob has come, and that is heard first.
+    node.published(0, &[1, 2, 1, b'b', b'o', b'b'], now);
+    node.replied(0, vec![Value::Array(vec![Value::Int(0)])], now);
+    let mut events = Vec::new();
+    node.events(&mut events);
+    let told = events.into_iter().filter_map(|event| match event {
+        Event::Engine(Told::Presence { user, is_online }) => Some((user.into_string(), is_online)),
+        _ => None,
+    });
+    assert_eq!(Vec::from_iter(told), [change("bob", true)]);
+    rig.enter(1, "bob", "phone", 1);
+    rig.settle();
+    assert_eq!(rig.presence(0).last(), Some(&change("bob", true)), "Redis was asked once more");
 }

@@ -38,6 +38,8 @@ struct Watch {
     /// Whether Redis may have noted that this node watches the user.
     is_noted: bool,
     is_changed: bool,
+    /// A change was published since Redis was asked, so the answer may be older.
+    is_heard: bool,
 }
 
 /// A question of which users are online, until all shards have answered.
@@ -123,7 +125,7 @@ impl Presence {
             watch.is_changed = false;
             match (watch.is_wanted, watch.is_noted) {
                 (true, _) => {
-                    watch.is_noted = true;
+                    (watch.is_noted, watch.is_heard) = (true, false);
                     parts[shard][1].push(user);
                 }
                 (false, true) => parts[shard][0].push(user),
@@ -191,7 +193,10 @@ impl Presence {
             PresenceThen::Watched(users) => match states {
                 Some(states) => {
                     for (user, state) in users.iter().zip(states) {
-                        self.changed(core, user, reply::int(state) == Some(1));
+                        match self.watched.get(user).is_some_and(|watch| watch.is_heard) {
+                            true => self.again(user),
+                            false => self.tell(core, user, reply::int(state) == Some(1)),
+                        }
                     }
                 }
                 None => users.iter().for_each(|user| self.again(user)),
@@ -216,8 +221,15 @@ impl Presence {
         }
     }
 
-    /// The presence of a user has changed, or has become known.
+    /// It was published that the presence of a user has changed.
     pub fn changed(&mut self, core: &mut Core, user: &str, is_online: bool) {
+        if let Some(watch) = self.watched.get_mut(user) {
+            watch.is_heard = true;
+        }
+        self.tell(core, user, is_online);
+    }
+
+    fn tell(&self, core: &mut Core, user: &str, is_online: bool) {
         if self.watched.get(user).is_some_and(|watch| watch.is_wanted) {
             core.say(Told::Presence { user: user.into(), is_online });
         }
