@@ -1,6 +1,6 @@
 //! A client of the dialect v2, which goes from node to node and checks every frame.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::ErrorKind;
 
 use longlink::sim::frames::{FIN, Got, PONG, handshake, masked, text};
@@ -8,6 +8,11 @@ use serde_json::Value;
 
 use crate::machine::Hub;
 use crate::model::{Model, To};
+use crate::page::BLOCKED;
+use crate::record::Of;
+
+/// Each client watches whether users are online.
+const WATCH: &str = r#"{"type":"presence","users":["u0","u1","u2","u3","u4"],"watch":true}"#;
 
 /// A message that has no answer yet.
 #[derive(Clone, Debug)]
@@ -35,6 +40,8 @@ pub struct Client {
     /// The client comes again after this time by itself.
     pub back_at: u64,
     last_node: usize,
+    /// It has connected last at this time.
+    pub began_at: Option<u64>,
     /// The change of a membership that has no answer.
     change: Option<usize>,
 }
@@ -59,22 +66,41 @@ pub struct Conn {
     ping_at: u64,
     volatile: BTreeSet<String>,
     is_told: bool,
+    watches: bool,
+    /// Whether each user is online, as the client was told last.
+    pub online: BTreeMap<String, bool>,
 }
 
 impl Client {
     pub fn new(at: usize, user: usize) -> Self {
         let (stored, conn) = (Stored::default(), None);
         let (last_node, change) = (usize::MAX, None);
-        Client { at, user, stored, conn, written: 0, back_at: 0, last_node, change }
+        Client { at, user, stored, conn, written: 0, back_at: 0, last_node, began_at: None, change }
     }
 
-    fn name(&self) -> String {
+    pub fn name(&self) -> String {
         format!("client {} of u{}", self.at, self.user)
     }
 
-    pub fn connect(&mut self, node: usize, hub: &mut Hub, model: &mut Model) {
+    /// Where the client is and what it waits for.
+    pub fn place(&self) -> String {
+        let Stored { epoch, cursor, outbox } = &self.stored;
+        let place = match &self.conn {
+            Some(conn) if conn.is_live => format!("live at n{}", conn.node),
+            Some(conn) if conn.is_welcome => format!("welcome at n{}", conn.node),
+            Some(conn) => format!("waiting for its welcome at n{}", conn.node),
+            None => "not connected".into(),
+        };
+        let left: Vec<&str> = outbox.iter().map(|it| &*it.text).collect();
+        format!(
+            "{} is {place}, has had everything up to {cursor} of {epoch}, and waits for answers to {left:?}",
+            self.name()
+        )
+    }
+
+    pub fn connect(&mut self, now: u64, node: usize, hub: &mut Hub, model: &mut Model) {
         if let Some(change) = self.change.take() {
-            model.change_has_no_answer(change, hub.now);
+            model.change_has_no_answer(change, now);
         }
         let epoch = &self.stored.epoch;
         let last = (!epoch.is_empty()).then(|| (epoch.clone(), self.stored.cursor));
@@ -82,7 +108,9 @@ impl Client {
             last.as_ref().map_or(String::new(), |(epoch, seq)| format!("&last={epoch}-{seq}"));
         let Some(pipe) = hub.connect() else { return };
         model.connected(self.at);
-        model.tell(hub.now, &format!("{} connects to n{node}, last {query}", self.at));
+        self.began_at = Some(now);
+        let what = format!("client {} connects to n{node}{query}", self.at);
+        model.tell(now, Of::Client(self.at), what);
         let path = format!("/websocket/u{}?device=d{}{query}", self.user, self.at);
         hub.send(pipe, &handshake(&path, "Sec-WebSocket-Protocol: longlink.v2\r\n"));
         self.conn = Some(Conn {
@@ -100,9 +128,11 @@ impl Client {
             must_go_back: false,
             unacked: 0,
             ack_at: u64::MAX,
-            ping_at: hub.now + 15_000,
+            ping_at: now + 15_000,
             volatile: BTreeSet::new(),
             is_told: false,
+            watches: false,
+            online: BTreeMap::new(),
         });
         self.resend(hub);
     }
@@ -201,13 +231,16 @@ impl Client {
         for got in got {
             match got {
                 Got::Text(frame) => {
-                    model.tell(now, &format!("{} <- {frame}", self.at));
+                    let what = format!("client {} <- {frame}", self.at);
+                    model.tell(now, Of::Client(self.at), what);
                     let frame: Value = serde_json::from_str(&frame).expect("JSON");
                     self.take(now, &frame, model);
                 }
                 Got::Ping(payload) => hub.send(pipe, &masked(FIN | PONG, &payload)),
                 Got::Http(status, head, _) => assert_eq!(status, 101, "{head}"),
-                Got::Close(..) => {
+                Got::Close(code, why) => {
+                    let what = format!("client {} is closed with {code} {why}", self.at);
+                    model.tell(now, Of::Client(self.at), what);
                     hub.finish(pipe);
                     self.conn = None;
                     return;
@@ -220,7 +253,13 @@ impl Client {
             conn.must_go_back = false;
             self.resend(hub);
         }
-        let Some(conn) = &self.conn else { return };
+        let Some(conn) = &mut self.conn else { return };
+        if conn.is_welcome && !conn.is_told && !hub.pipes[pipe].closed {
+            model.is_let_in(now, self.at, conn.node);
+            if !std::mem::replace(&mut conn.watches, true) {
+                hub.send(pipe, &text(WATCH));
+            }
+        }
         if hub.pipes[pipe].closed {
             self.conn = None;
         } else if conn.unacked >= 16 || (now >= conn.ack_at && conn.unacked > 0) {
@@ -253,14 +292,22 @@ impl Client {
             "error" => self.take_error(now, frame, model),
             "joined" | "left" => self.change_is_answered(now, true, model),
             "kick" => {
-                assert_eq!(frame["code"], 4509, "{name}: {frame}");
+                // This is the newest connection of the device, so no other one has its place.
+                assert_eq!(frame["code"], BLOCKED, "{name}: {frame}");
                 conn.is_told = true;
-                model.coverage.count("clients: displaced");
+                model.kept_away(now, self.at);
             }
             "bye" => {
                 assert_eq!(frame["code"], 4012, "{name}: {frame}");
                 conn.is_told = true;
                 model.coverage.count("clients: told to come again");
+            }
+            "presence" => {
+                let users = frame["users"].as_object().expect("users");
+                let told =
+                    users.iter().map(|(user, is)| (user.clone(), is.as_bool().expect("a flag")));
+                conn.online.extend(told);
+                model.coverage.count("presence");
             }
             "pong" => {}
             _ => panic!("{name}: {frame}"),
@@ -366,6 +413,8 @@ impl Client {
         match code {
             "unavailable" => model.coverage.count("answers: unavailable"),
             "after" => model.coverage.count("answers: after"),
+            // So many sends of this client have no answer yet.
+            "rate" => model.coverage.count("answers: too many sends at once"),
             "not-member" => {}
             _ => panic!("{name}: {frame}"),
         }

@@ -13,6 +13,7 @@ use longlink::sim::{Rng, Spy, World};
 use longlink::{Config, Incoming, Relay, RelayConfig};
 
 use crate::model::Model;
+use crate::record::Of;
 use crate::redis::{self, ServerId};
 use crate::wire::Wire;
 
@@ -32,7 +33,6 @@ pub struct Machine {
     pub hub: Hub,
     pub node: Node,
     pub wires: Vec<Wire>,
-    shared: Arc<Shared>,
     engine: Linked,
     intake: Intake,
     base: Instant,
@@ -78,8 +78,7 @@ impl Machine {
             hub,
             node,
             wires,
-            intake: Intake::new(Arc::clone(&shared)),
-            shared,
+            intake: Intake::new(shared),
             engine,
             base,
             events: Vec::new(),
@@ -97,14 +96,22 @@ impl Machine {
         self.engine.ask(Ticket::MAX, Request::Tell { user: &user, kind: 'm', event: &event });
     }
 
+    /// The backend asks that a user is blocked for a time, or that the block is lifted.
+    pub fn block(&mut self, change: usize, user: usize, time: Option<u64>) {
+        let user = format!("u{user}");
+        let (time, reason) = (time.unwrap_or(0), if time.is_some() { "spam" } else { "" });
+        let ticket = Ticket::try_from(change).expect("few changes");
+        self.engine.ask(ticket, Request::Block { user: &user, time, reason, most: 100 });
+    }
+
     /// Tells the backend of the events that are due.
     fn tell_backend(&mut self, now: u64, model: &mut Model) {
         let mut last = None;
         while self.telling.front().is_some_and(|(at, _)| *at <= now)
             && let Some((_, it)) = self.telling.pop_front()
         {
-            model
-                .tell(now, &format!("the backend is told of {} {}: {}", it.epoch, it.seq, it.text));
+            let what = format!("the backend is told of {} {}: {}", it.epoch, it.seq, it.text);
+            model.tell(now, Of::Backend, what);
             model.told(self.run, (&it.epoch, it.seq), &it.text);
             last = Some(it.name);
         }
@@ -116,10 +123,6 @@ impl Machine {
     /// Whether the node has its name, so that it may have clients.
     pub fn is_serving(&self) -> bool {
         matches!(self.node.claim(), Claim::Ready)
-    }
-
-    pub fn is_up(&self) -> bool {
-        self.shared.is_up()
     }
 
     /// When something is due next.
@@ -175,6 +178,13 @@ impl Machine {
                             self.telling.extend(list.iter().map(|it| (at, it.clone())));
                         }
                         Told::NoEvents => self.telling.clear(),
+                        Told::Blocked(ticket, result) => {
+                            let (change, holds) = (*ticket as usize, result.is_ok());
+                            let what =
+                                format!("the backend's change {change} of a block: {result:?}");
+                            model.tell(redis.now, Of::World, what);
+                            model.block_is_answered(change, redis.now, self.run, holds);
+                        }
                         _ => {}
                     }
                     Incoming::Engine(told)

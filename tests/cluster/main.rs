@@ -2,17 +2,20 @@
 //! machine of each node and the real scripts, with clients that check every message. Nodes are killed and
 //! frozen, Redis is restarted, frozen, failed over and cut off, and replies are lost. Against a model of what was
 //! acknowledged: nothing that was taken is lost without a gap, doubled or out of order. Beside these clients there are
-//! pages of the older dialect, groups, and a backend that is told of events.
+//! pages of the older dialect, groups, and a backend that is told of events and blocks users.
 //!
 //! `CLUSTER_SEED` runs one seed, `CLUSTER_SEEDS` so many (default 36) from `CLUSTER_FROM` on (default 20),
-//! `CLUSTER_STEPS` sets the steps of each (default 150). A failure names its seed and step; with `CLUSTER_LOG`
-//! set it prints everything that has happened, and what Redis holds; with `CLUSTER_LOG=redis` also each command.
+//! `CLUSTER_STEPS` sets the steps of each (default 150). A failure names its seed and step, and prints what has
+//! happened to nodes and Redis, to the clients and the messages that it names, and where everybody is now. With
+//! `CLUSTER_LOG` set everything is printed that has happened, and what Redis holds; with `CLUSTER_LOG=redis` also each
+//! command.
 
 mod client;
 mod coverage;
 mod machine;
 mod model;
 mod page;
+mod record;
 #[path = "../support/redis/mod.rs"]
 mod redis;
 mod run;

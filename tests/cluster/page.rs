@@ -7,6 +7,10 @@ use serde_json::Value;
 
 use crate::machine::Hub;
 use crate::model::Model;
+use crate::record::Of;
+
+/// The close code of a connection whose user was blocked.
+pub const BLOCKED: u16 = 4503;
 
 #[derive(Debug)]
 pub struct Page {
@@ -22,6 +26,7 @@ pub struct Conn {
     pub node: usize,
     pub pipe: usize,
     seen: usize,
+    is_open: bool,
     ping_at: u64,
 }
 
@@ -30,12 +35,13 @@ impl Page {
         Page { at, user, conn: None, written: 0 }
     }
 
-    pub fn connect(&mut self, node: usize, hub: &mut Hub, model: &mut Model) {
+    pub fn connect(&mut self, now: u64, node: usize, hub: &mut Hub, model: &mut Model) {
         let Some(pipe) = hub.connect() else { return };
         model.connected(self.at);
-        model.tell(hub.now, &format!("page {} connects to n{node}", self.at));
+        let what = format!("page {} connects to n{node}", self.at);
+        model.tell(now, Of::Client(self.at), what);
         hub.send(pipe, &handshake(&format!("/websocket/u{}?device=d{}", self.user, self.at), ""));
-        self.conn = Some(Conn { node, pipe, seen: 0, ping_at: hub.now + 15_000 });
+        self.conn = Some(Conn { node, pipe, seen: 0, is_open: false, ping_at: now + 15_000 });
     }
 
     /// Sends a message, of which the page hears nothing any more.
@@ -68,10 +74,13 @@ impl Page {
         let (pipe, node) = (conn.pipe, conn.node);
         let got: Vec<Got> = hub.pipes[pipe].got[conn.seen..].to_vec();
         conn.seen += got.len();
+        conn.is_open |= got.iter().any(|got| matches!(got, Got::Http(101, ..)));
+        let is_open = conn.is_open;
         for got in got {
             match got {
                 Got::Text(frame) => {
-                    model.tell(hub.now, &format!("page {} <- {frame}", self.at));
+                    let what = format!("page {} <- {frame}", self.at);
+                    model.tell(hub.now, Of::Client(self.at), what);
                     let frame: Value = serde_json::from_str(&frame).expect("JSON");
                     match frame["type"].as_str() {
                         Some("pong") => {}
@@ -80,8 +89,20 @@ impl Page {
                     }
                 }
                 Got::Ping(payload) => hub.send(pipe, &masked(FIN | PONG, &payload)),
-                Got::Http(status, head, _) => assert_eq!(status, 101, "{head}"),
-                Got::Close(..) => {
+                Got::Http(101, ..) => {}
+                Got::Http(status, head, _) => {
+                    assert_eq!(status, 403, "page {}: {head}", self.at);
+                    model.kept_away(hub.now, self.at);
+                    hub.finish(pipe);
+                    self.conn = None;
+                    return;
+                }
+                Got::Close(code, why) => {
+                    let what = format!("page {} is closed with {code} {why}", self.at);
+                    model.tell(hub.now, Of::Client(self.at), what);
+                    if code == BLOCKED {
+                        model.kept_away(hub.now, self.at);
+                    }
                     hub.finish(pipe);
                     self.conn = None;
                     return;
@@ -91,6 +112,8 @@ impl Page {
         }
         if hub.pipes[pipe].closed {
             self.conn = None;
+        } else if is_open {
+            model.is_let_in(hub.now, self.at, node);
         }
     }
 }

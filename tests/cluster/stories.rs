@@ -162,6 +162,45 @@ fn a_redis_whose_memory_is_full_is_not_asked_for_room_for_events_all_the_time() 
 }
 
 #[test]
+fn a_device_goes_on_where_it_was_also_if_more_waits_for_another_one_than_one_reply_has() {
+    let mut run = begin(WHOLE);
+    run.connect_to(BESIDE_THE_PAGE, 0);
+    run.connect_to(BESIDE_THE_PAGE - 1, 1);
+    run.advance(500);
+    run.cut(BESIDE_THE_PAGE - 1);
+    for _ in 0..10 {
+        write(&mut run, 30, &user(PAGES_USER));
+        run.advance(1_500);
+    }
+    // It has had all of them, and goes to another node.
+    run.cut(BESIDE_THE_PAGE);
+    run.advance(500);
+    run.connect_to(BESIDE_THE_PAGE, 2);
+    run.advance(500);
+    write(&mut run, 30, &user(PAGES_USER));
+    run.finish();
+}
+
+#[test]
+fn an_epoch_of_events_that_a_failover_has_lost_gives_its_name_to_no_other_one() {
+    let mut run = begin(FRAIL);
+    run.see_something(1, READERS_USER);
+    run.advance(1_000);
+    // The name of an epoch has its time, which has to be above that of the one before.
+    run.set_clock(0, -60_000);
+    run.fail_over(0, 0);
+    run.advance(9_000);
+    run.see_something(1, READERS_USER);
+    run.advance(2_000);
+    // The replica does not know that there was this epoch.
+    run.fail_over(0, 11_500);
+    run.advance(9_000);
+    run.see_something(1, READERS_USER);
+    run.advance(2_000);
+    run.finish();
+}
+
+#[test]
 fn a_message_of_a_page_does_not_come_twice_if_redis_is_lost_before_its_reply() {
     for runs in 1..8 {
         let mut run = begin(WHOLE);

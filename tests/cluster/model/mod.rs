@@ -1,6 +1,7 @@
 //! What was taken and who was given what: the truth that the nodes are compared with. It knows nothing of
 //! Redis, only what clients have sent and read, and what a fault may have lost.
 
+mod blocks;
 mod events;
 mod groups;
 
@@ -9,7 +10,9 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use serde_json::Value;
 
 use crate::coverage::Coverage;
+use crate::record::{Of, Record};
 
+use blocks::Blocks;
 use events::Events;
 use groups::Groups;
 
@@ -51,6 +54,8 @@ struct Written {
     /// How often a node had lost Redis before.
     downs: u64,
     is_volatile: bool,
+    /// A node that is frozen has it. A page does not send it again elsewhere, so later ones may come before it.
+    is_late: bool,
 }
 
 #[derive(Debug)]
@@ -97,8 +102,8 @@ pub struct Model {
     pub coverage: Coverage,
     /// Redis loses nothing in this run.
     pub is_whole: bool,
-    /// With `CLUSTER_LOG` set, everything that happens is printed.
-    pub is_told: bool,
+    /// Everything that has happened.
+    pub record: Record,
     /// How often a node has lost Redis.
     pub downs: u64,
     /// How often a Redis has begun a new epoch.
@@ -114,18 +119,21 @@ pub struct Model {
     /// What each number of a user's epoch names.
     numbers: HashMap<(usize, String, u64), String>,
     groups: Groups,
+    blocks: Blocks,
     events: Events,
+    /// The run of each node, and when it has begun.
+    runs: Vec<(u64, u64)>,
     /// The messages that certain clients and pages must have got at the end.
     expected: Vec<(usize, String)>,
 }
 
 impl Model {
-    pub fn new(clients: &[usize], pages: &[usize], is_whole: bool) -> Self {
+    pub fn new(nodes: usize, clients: &[usize], pages: &[usize], is_whole: bool) -> Self {
         let users = [clients, pages].concat();
         Model {
             coverage: Coverage::default(),
             is_whole,
-            is_told: std::env::var_os("CLUSTER_LOG").is_some(),
+            record: Record::new(),
             downs: 0,
             fresh_epochs: 0,
             tick: 0,
@@ -137,15 +145,15 @@ impl Model {
             epochs: HashSet::new(),
             numbers: HashMap::new(),
             groups: Groups::default(),
+            blocks: Blocks::default(),
+            runs: vec![(0, 0); nodes],
             events: Events::default(),
             expected: Vec::new(),
         }
     }
 
-    pub fn tell(&self, now: u64, what: &str) {
-        if self.is_told {
-            eprintln!("{now:>8} {what}");
-        }
+    pub fn tell(&self, now: u64, of: Of, what: String) {
+        self.record.note(now, of, what);
     }
 
     fn tick(&mut self) -> u64 {
@@ -175,8 +183,22 @@ impl Model {
             unkept: Vec::new(),
             downs: self.downs,
             is_volatile,
+            is_late: false,
         };
         self.written.insert(text.to_owned(), written);
+    }
+
+    /// A node is frozen, which has not read what pages have just written.
+    pub fn node_is_frozen(&mut self, now: u64, node: usize) {
+        let clients = self.clients;
+        for it in self.written.values_mut().filter(|it| it.source >= clients) {
+            it.is_late |= it.node == node && it.sent_at == now;
+        }
+    }
+
+    /// A page writes to a node that is frozen.
+    pub fn comes_late(&mut self, text: &str) {
+        self.written.get_mut(text).expect("it was written").is_late = true;
     }
 
     /// What was written to Redis between two times may be lost.
@@ -355,6 +377,7 @@ impl Model {
                 "client {at} of u{user} got {frame} twice: as {old} of {of} and in {epoch}"
             );
         } else if is_ordered
+            && !written.is_late
             && let Some(last) = history.orders.insert((written.source, is_own), written.serial)
         {
             // The copies of a message to several users are as many messages.
@@ -396,7 +419,7 @@ impl Model {
         history.passed.insert(copy.clone());
         let is_new = history.passed_here.insert(copy);
         assert!(is_new || may_be_again, "page {at} got {frame} twice");
-        if is_volatile || !is_new {
+        if is_volatile || written.is_late || !is_new {
             return;
         }
         // A node without Redis gives the messages of its pages to its users, while others are on their way.
@@ -427,7 +450,7 @@ impl Model {
         self.expected.extend(all.map(|(at, _)| (at, text.to_owned())));
     }
 
-    // ---------------------------------------------------------------- groups and events
+    // ---------------------------------------------------------------- groups
 
     pub fn asks_for_change(&mut self, now: u64, at: usize, group: usize, joins: bool) -> usize {
         self.groups.ask(now, group, self.users[at], joins)
@@ -444,6 +467,65 @@ impl Model {
     pub fn change_has_no_answer(&mut self, change: usize, now: u64) {
         self.groups.unanswered(change, now);
     }
+
+    // ---------------------------------------------------------------- blocks
+
+    /// A run of a node begins.
+    pub fn node_begins(&mut self, at: usize, run: u64, now: u64) {
+        self.runs[at] = (run, now);
+    }
+
+    /// The backend asks that a user is blocked for a time, or that the block is lifted.
+    pub fn asks_for_block(&mut self, now: u64, user: usize, time: Option<u64>) -> usize {
+        self.blocks.ask(now, user, time)
+    }
+
+    /// The backend is told whether the change of a block holds.
+    pub fn block_is_answered(&mut self, change: usize, now: u64, run: u64, holds: bool) {
+        self.coverage.count(if holds { "blocks: changes" } else { "blocks: changes refused" });
+        if holds {
+            self.blocks.holds(change, now, run);
+        }
+    }
+
+    pub fn block_holds(&self, change: usize) -> bool {
+        self.blocks.is_answered(change)
+    }
+
+    pub fn clock_jumped(&mut self, millis: i64) {
+        self.blocks.clock_jumped(millis);
+    }
+
+    /// Whether the user of a client, or of a page, may be kept away because of a block.
+    pub fn may_be_kept_away(&self, now: u64, at: usize) -> bool {
+        let may_be_lost = |since: u64| self.may_be_lost(since, now);
+        self.blocks.may_be_kept_away(now, self.users[at], may_be_lost)
+    }
+
+    /// A client, or a page, was told that its user is blocked.
+    pub fn kept_away(&mut self, now: u64, at: usize) {
+        let who = if at < self.clients { "client" } else { "page" };
+        assert!(
+            self.may_be_kept_away(now, at),
+            "{who} {at} of u{} is kept away though nobody has blocked it",
+            self.users[at]
+        );
+        self.coverage.count(match at < self.clients {
+            true => "blocks: clients that were kept away",
+            false => "blocks: pages that were kept away",
+        });
+    }
+
+    /// A client, or a page, is connected to a node.
+    pub fn is_let_in(&self, now: u64, at: usize, node: usize) {
+        let may_be_lost = |since: u64| self.may_be_lost(since, now);
+        let user = self.users[at];
+        let must_not = self.blocks.must_be_kept_away(now, user, self.runs[node], may_be_lost);
+        let who = if at < self.clients { "client" } else { "page" };
+        assert!(!must_not, "{who} {at} of u{user} is let in by n{node} though it is blocked");
+    }
+
+    // ---------------------------------------------------------------- events
 
     /// A run of a node has seen something of which the backend is told.
     pub fn saw(&mut self, user: usize, run: u64, now: u64) -> String {

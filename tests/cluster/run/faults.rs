@@ -1,5 +1,6 @@
 //! What goes wrong with nodes, Redis and the network, and how it ends.
 
+use crate::record::Of;
 use crate::redis::{ConnId, Cut, ServerId, Survives};
 
 use super::{NODES, Run};
@@ -18,9 +19,10 @@ pub(super) enum Heal {
 }
 
 impl Run {
-    fn later(&mut self, from: u64, to: u64, heal: Heal) {
+    /// Something happens, which ends after a while.
+    fn later(&mut self, what: String, from: u64, to: u64, heal: Heal) {
         let at = self.redis.now + from + self.rng.below(to - from);
-        self.tell(&format!("a fault until {at}: {heal:?}"));
+        self.tell(format!("{what}, until {at}"));
         self.heals.push((at, heal));
     }
 
@@ -37,7 +39,6 @@ impl Run {
 
     pub fn kill_node(&mut self, at: usize) {
         let Some(machine) = self.machines[at].take() else { return };
-        self.tell(&format!("n{at} is killed"));
         // A node that is frozen gives nothing to Redis.
         let up_since = machine.up_since.filter(|_| !machine.is_frozen);
         self.model.node_is_killed(machine.run, up_since, self.redis.now);
@@ -48,7 +49,8 @@ impl Run {
         } else {
             for conn in machine.wires.iter().flat_map(|wire| wire.conns()) {
                 self.redis.vanish(conn);
-                self.later(1_000, 40_000, Heal::Bury(conn));
+                let what = format!("n{at} is killed, and Redis keeps its connection");
+                self.later(what, 1_000, 40_000, Heal::Bury(conn));
             }
             self.model.coverage.count("nodes: vanished with their machine");
         }
@@ -62,14 +64,15 @@ impl Run {
                 page.conn = None;
             }
         }
-        self.later(100, 30_000, Heal::StartNode(at));
+        self.later(format!("n{at} is killed"), 100, 30_000, Heal::StartNode(at));
     }
 
     fn freeze_node(&mut self, at: usize) {
         let Some(machine) = self.machines[at].as_mut().filter(|it| !it.is_frozen) else { return };
         machine.is_frozen = true;
+        self.model.node_is_frozen(self.redis.now, at);
         self.model.coverage.count("nodes: frozen");
-        self.later(500, 30_000, Heal::ThawNode(at));
+        self.later(format!("n{at} is frozen"), 500, 30_000, Heal::ThawNode(at));
     }
 
     fn cut_off(&mut self, at: usize) {
@@ -79,7 +82,8 @@ impl Run {
         wire.is_cut_off = true;
         wire.conns().for_each(|conn| self.redis.stall(conn, true));
         self.model.coverage.count("nodes: cut off from Redis");
-        self.later(100, 25_000, Heal::Connect(at, shard));
+        let what = format!("n{at} is cut off from Redis {shard}");
+        self.later(what, 100, 25_000, Heal::Connect(at, shard));
     }
 
     /// Ends a connection of a node in the middle of something.
@@ -88,24 +92,32 @@ impl Run {
         let Some(machine) = &self.machines[at] else { return };
         let wire = &machine.wires[shard];
         let (commands, subscriber) = (wire.command_conn(), wire.subscriber_conn());
-        self.tell(&format!("something happens to a connection of n{at} to {shard}"));
+        let tell = |what: &str| {
+            let what = format!("n{at} and Redis {shard}: {what}");
+            self.model.tell(self.redis.now, Of::World, what);
+        };
         match self.rng.below(3) {
             0 => {
                 let runs = self.rng.below(4) as usize;
                 let answers = self.rng.below(runs as u64 + 1) as usize;
                 if let Some(conn) = commands {
+                    tell(&format!(
+                        "their connection is cut after {runs} more commands and {answers} answers"
+                    ));
                     self.redis.cut(conn, Cut { runs, answers });
                     self.model.coverage.count("Redis: batches cut in the middle");
                 }
             }
             1 => {
                 if let Some(conn) = subscriber {
+                    tell("the subscription is cut");
                     self.redis.cut(conn, Cut { runs: 0, answers: 0 });
                     self.model.coverage.count("Redis: subscriptions cut");
                 }
             }
             _ => {
                 if let Some(conn) = subscriber {
+                    tell("the subscription delivers nothing any more");
                     self.redis.deafen(conn, true);
                     self.model.coverage.count("Redis: deaf subscribers");
                 }
@@ -126,30 +138,41 @@ impl Run {
                     _ => Survives::All,
                 };
                 self.redis.kill(server);
-                self.later(1, 6_000, Heal::StartRedis(shard, survives));
+                let what = format!("Redis {shard} is killed, and starts again with {survives:?}");
+                self.later(what, 1, 6_000, Heal::StartRedis(shard, survives));
             }
             1 if is_up => {
                 self.redis.freeze(server, true);
                 coverage.count("Redis: frozen");
-                self.later(200, 20_000, Heal::ThawRedis(shard));
+                let what = format!("Redis {shard} is frozen");
+                self.later(what, 200, 20_000, Heal::ThawRedis(shard));
             }
             2 | 3 if is_up => self.fail_over_by_chance(shard),
             4 => {
                 self.redis.state(server).is_full = true;
                 coverage.count("Redis: full");
-                self.later(100, 5_000, Heal::Empty(shard));
+                let what = format!("the memory of Redis {shard} is full");
+                self.later(what, 100, 5_000, Heal::Empty(shard));
             }
             5 if is_up => {
                 self.redis.ask(server, &["SCRIPT", "FLUSH"]);
                 coverage.count("Redis: scripts forgotten");
+                self.tell(format!("Redis {shard} forgets its scripts"));
             }
             6 if is_up => {
                 let millis = *self.rng.pick(&[-60_000, -3_000, 3_000, 8_000, 60_000]);
-                self.redis.jump(server, millis);
-                coverage.count("Redis: clock jumps");
+                self.set_clock(shard, millis);
             }
             _ => {}
         }
+    }
+
+    /// The clock of a Redis jumps.
+    pub fn set_clock(&mut self, shard: usize, millis: i64) {
+        self.tell(format!("the clock of Redis {shard} jumps by {millis} ms"));
+        self.redis.jump(self.fronts[shard], millis);
+        self.model.clock_jumped(millis);
+        self.model.coverage.count("Redis: clock jumps");
     }
 
     fn fail_over_by_chance(&mut self, shard: usize) {
@@ -163,7 +186,9 @@ impl Run {
         let now = self.redis.now;
         self.redis.attach_replica(old);
         let (new, lost) = self.redis.promote(old, lag);
-        self.tell(&format!("failover of {shard} with a lag of {lag}, which loses {lost} changes"));
+        self.tell(format!(
+            "failover of Redis {shard} from {old:?} to {new:?} with a lag of {lag} ms, which loses {lost} changes"
+        ));
         self.fronts[shard] = new;
         self.model.fresh_epochs += 1;
         let coverage = &mut self.model.coverage;
@@ -180,7 +205,11 @@ impl Run {
                 self.model.lost(now - lag.min(now), now);
             }
         } else {
-            self.later(10, 5_000, Heal::Demote(shard, old, now - lag.min(now)));
+            let what = format!("{old:?} goes on as if it were Redis {shard}");
+            let since = now - lag.min(now);
+            self.later(what, 10, 5_000, Heal::Demote(shard, old, since));
+            let until = self.heals.last().map_or(now, |(at, _)| *at);
+            self.model.lost(since, until);
         }
         self.heals.retain(|(_, heal)| {
             !matches!(heal, Heal::ThawRedis(it) | Heal::StartRedis(it, _) if *it == shard)
@@ -188,15 +217,16 @@ impl Run {
     }
 
     pub(super) fn heal(&mut self, heal: Heal) {
-        self.tell(&format!("over: {heal:?}"));
         match heal {
             Heal::StartNode(at) => {
                 if self.machines[at].is_none() {
+                    self.tell(format!("n{at} is started"));
                     self.start_node(at);
                 }
             }
             Heal::ThawNode(at) => {
                 if let Some(machine) = &mut self.machines[at] {
+                    self.model.tell(self.redis.now, Of::World, format!("n{at} goes on"));
                     machine.is_frozen = false;
                     let away = self.redis.now - machine.hub.now;
                     machine.hub.jump(away);
@@ -204,6 +234,8 @@ impl Run {
             }
             Heal::Connect(at, shard) => {
                 if let Some(machine) = &mut self.machines[at] {
+                    let what = format!("n{at} can reach Redis {shard} again");
+                    self.model.tell(self.redis.now, Of::World, what);
                     let wire = &mut machine.wires[shard];
                     wire.is_cut_off = false;
                     wire.conns().for_each(|conn| self.redis.stall(conn, false));
@@ -213,9 +245,16 @@ impl Run {
                 let loading = self.rng.below(500);
                 self.start_redis(shard, survives, loading);
             }
-            Heal::ThawRedis(shard) => self.redis.freeze(self.fronts[shard], false),
-            Heal::Empty(shard) => self.redis.state(self.fronts[shard]).is_full = false,
+            Heal::ThawRedis(shard) => {
+                self.tell(format!("Redis {shard} goes on"));
+                self.redis.freeze(self.fronts[shard], false);
+            }
+            Heal::Empty(shard) => {
+                self.tell(format!("Redis {shard} has room again"));
+                self.redis.state(self.fronts[shard]).is_full = false;
+            }
             Heal::Demote(shard, old, since) => {
+                self.tell(format!("{old:?} becomes a replica of Redis {shard}"));
                 let closes = self.rng.percent(50);
                 self.redis.demote(old, self.fronts[shard], closes);
                 self.model.lost(since, self.redis.now);
@@ -225,6 +264,7 @@ impl Run {
     }
 
     pub fn kill_redis(&mut self, shard: usize) {
+        self.tell(format!("Redis {shard} is killed"));
         self.redis.kill(self.fronts[shard]);
     }
 
@@ -235,6 +275,9 @@ impl Run {
         }
         let now = self.redis.now;
         let lost = self.redis.start(server, survives, loading);
+        self.tell(format!(
+            "Redis {shard} is started with {survives:?}, loads for {loading} ms and has lost {lost} changes"
+        ));
         self.model.fresh_epochs += 1;
         let coverage = &mut self.model.coverage;
         coverage.add("Redis: changes that were lost", lost as u64);

@@ -1,19 +1,21 @@
 //! One run: what happens to clients, nodes, Redis and the network, step by step and at random.
 
+mod blocks;
 mod faults;
+mod places;
 
 use std::time::Instant;
 
 use longlink::cluster::node::Bounds;
 use longlink::sim::Rng;
 use longlink::{Config, RelayConfig};
-use redis::Value;
 
 use crate::client::Client;
 use crate::coverage::Coverage;
 use crate::machine::{Machine, Shape};
 use crate::model::{Model, To};
 use crate::page::Page;
+use crate::record::Of;
 use crate::redis::{ServerId, World};
 
 use faults::Heal;
@@ -26,6 +28,10 @@ const PAGES: [usize; 3] = [4, 4, 1];
 /// How many users there are, and how many groups.
 const ALL: u64 = 5;
 const GROUPS: u64 = 2;
+/// How many messages a burst has: more than the reply to a connection that enters.
+const BURST: u64 = 140;
+/// A client does not connect again sooner.
+const PAUSE: u64 = 500;
 
 pub struct Run {
     rng: Rng,
@@ -69,7 +75,7 @@ impl Run {
             machines: (0..NODES).map(|_| None).collect(),
             clients: USERS.iter().enumerate().map(|(at, user)| Client::new(at, *user)).collect(),
             pages: (USERS.len()..).zip(PAGES).map(|(at, user)| Page::new(at, user)).collect(),
-            model: Model::new(&USERS, &PAGES, is_whole),
+            model: Model::new(NODES, &USERS, &PAGES, is_whole),
             heals: Vec::new(),
             is_calm: false,
             turns: 0,
@@ -83,6 +89,7 @@ impl Run {
     fn start_node(&mut self, at: usize) {
         let (name, now) = (format!("n{at}"), self.redis.now);
         let machine = Machine::start(&name, &self.shape, self.base, now, &mut self.rng);
+        self.model.node_begins(at, machine.run, now);
         self.machines[at] = Some(machine);
     }
 
@@ -90,6 +97,17 @@ impl Run {
     fn serving(&self) -> Vec<usize> {
         let list = self.machines.iter().enumerate().filter_map(|(at, it)| Some((at, it.as_ref()?)));
         list.filter(|(_, it)| !it.is_frozen && it.is_serving()).map(|(at, _)| at).collect()
+    }
+
+    /// The nodes to which a client may try to connect: sometimes also those that are frozen, whose kernels accept.
+    fn reachable(&mut self) -> Vec<usize> {
+        let mut nodes = self.serving();
+        if self.rng.percent(15) {
+            let list = self.machines.iter().enumerate();
+            let frozen = list.filter(|(_, it)| it.as_ref().is_some_and(|it| it.is_frozen));
+            nodes.extend(frozen.map(|(at, _)| at));
+        }
+        nodes
     }
 
     /// Takes one step.
@@ -101,7 +119,8 @@ impl Run {
             46..57 => self.connect(),
             57..60 => self.connect_page(),
             60..64 => self.cut_client(),
-            64..80 => {
+            64..66 => self.change_block(),
+            66..80 => {
                 let millis = self.rng.below(60);
                 self.advance(millis);
             }
@@ -135,6 +154,10 @@ impl Run {
 
     fn write(&mut self) {
         let at = self.rng.index(self.clients.len());
+        if self.rng.percent(1) {
+            let to = To::Users(vec![self.rng.below(ALL) as usize]);
+            return (0..BURST).for_each(|_| self.write_to(at, &to, false));
+        }
         for _ in 0..=self.rng.below(3) {
             let to = self.recipients();
             let is_volatile = self.rng.percent(15);
@@ -154,7 +177,9 @@ impl Run {
         let serial = client.written + 1;
         let text = format!("{at}.{serial}");
         let place = node.unwrap_or(usize::MAX);
-        self.model.tell(now, &format!("{at} writes {text} to {to:?} at {node:?}"));
+        let here = node.map_or("while it is not connected".into(), |node| format!("at n{node}"));
+        let what = format!("client {at} writes {text} to {to:?} {here}");
+        self.model.tell(now, Of::Client(at), what);
         self.model.write(&text, (at, serial), (to, is_volatile), now, place);
         if self.rng.percent(30)
             && let Some(machine) = &mut machine
@@ -186,8 +211,12 @@ impl Run {
         let serial = page.written + 1;
         let text = format!("{}.{serial}", page.at);
         let (now, to_user) = (self.redis.now, To::Users(vec![to]));
-        self.model.tell(now, &format!("page {} writes {text} to u{to} at n{node}", page.at));
+        let what = format!("page {} writes {text} to u{to} at n{node}", page.at);
+        self.model.tell(now, Of::Client(page.at), what);
         self.model.write(&text, (page.at, serial), (&to_user, false), now, node);
+        if machine.is_frozen {
+            self.model.comes_late(&text);
+        }
         page.write(&mut machine.hub, to, &text);
         Some(text)
     }
@@ -208,27 +237,46 @@ impl Run {
 
     fn connect(&mut self) {
         let at = self.rng.index(self.clients.len());
-        let nodes = self.serving();
+        let now = self.redis.now;
+        if self.clients[at].began_at.is_some_and(|began| now < began + PAUSE) {
+            return;
+        }
+        let nodes = self.reachable();
         if nodes.is_empty() || (self.clients[at].conn.is_some() && self.rng.percent(80)) {
             return;
         }
         let node = *self.rng.pick(&nodes);
+        self.give_up(at);
         self.connect_to(at, node);
+    }
+
+    /// A client that has waited in vain for a frozen node closes its connection, unless its network is gone.
+    fn give_up(&mut self, at: usize) {
+        let Some((node, pipe)) = self.clients[at].conn.as_ref().map(|it| (it.node, it.pipe)) else {
+            return;
+        };
+        let machine = self.machines[node].as_mut().filter(|it| it.is_frozen);
+        if let Some(machine) = machine
+            && self.rng.percent(60)
+        {
+            machine.hub.finish(pipe);
+            self.model.coverage.count("clients: gave up a frozen node");
+        }
     }
 
     pub fn connect_to(&mut self, at: usize, node: usize) {
         let machine = self.machines[node].as_mut().expect("it serves");
-        self.clients[at].connect(node, &mut machine.hub, &mut self.model);
+        self.clients[at].connect(self.redis.now, node, &mut machine.hub, &mut self.model);
     }
 
     pub fn connect_page_to(&mut self, at: usize, node: usize) {
         let machine = self.machines[node].as_mut().expect("it serves");
-        self.pages[at].connect(node, &mut machine.hub, &mut self.model);
+        self.pages[at].connect(self.redis.now, node, &mut machine.hub, &mut self.model);
     }
 
     fn connect_page(&mut self) {
         let at = self.rng.index(self.pages.len());
-        let nodes = self.serving();
+        let nodes = self.reachable();
         if nodes.is_empty() || (self.pages[at].conn.is_some() && self.rng.percent(80)) {
             return;
         }
@@ -243,7 +291,7 @@ impl Run {
         }
         let Some(node) = self.clients[at].conn.as_ref().map(|conn| conn.node) else { return };
         let Some(machine) = &mut self.machines[node] else { return };
-        if self.rng.percent(50) {
+        if self.rng.percent(50) && !machine.is_frozen {
             self.clients[at].live(&mut machine.hub, &mut self.model);
             self.clients[at].acknowledge(&mut machine.hub);
             machine.hub.settle();
@@ -256,7 +304,8 @@ impl Run {
         let Some(node) = self.clients[at].conn.as_ref().map(|conn| conn.node) else { return };
         let Some(machine) = &mut self.machines[node] else { return };
         self.clients[at].cut(&mut machine.hub);
-        self.model.tell(self.redis.now, &format!("{at} is cut"));
+        let what = format!("client {at} is cut");
+        self.model.tell(self.redis.now, Of::Client(at), what);
         self.model.coverage.count("clients: cut");
     }
 
@@ -264,11 +313,13 @@ impl Run {
         let Some(node) = self.pages[at].conn.as_ref().map(|conn| conn.node) else { return };
         let Some(machine) = &mut self.machines[node] else { return };
         self.pages[at].cut(&mut machine.hub);
+        let at = self.pages[at].at;
+        self.model.tell(self.redis.now, Of::Client(at), format!("page {at} is cut"));
         self.model.coverage.count("pages: cut");
     }
 
-    fn tell(&self, what: &str) {
-        self.model.tell(self.redis.now, what);
+    fn tell(&self, what: String) {
+        self.model.tell(self.redis.now, Of::World, what);
     }
 
     /// Lets time pass.
@@ -332,18 +383,39 @@ impl Run {
     /// Everything is healed, everybody comes back and gets all there is; then the model is asked.
     pub fn finish(mut self) -> Coverage {
         self.is_calm = true;
+        self.tell("everything is healed from now on".into());
         for (_, heal) in std::mem::take(&mut self.heals) {
             self.heal(heal);
         }
+        self.lift_blocks();
         self.come_back();
         // What a node has missed it finds by itself.
         self.advance(60_000);
         self.come_back();
+        self.block_somebody();
+        self.come_back();
         self.call_everybody();
         self.advance(10_000);
+        self.check_presence(None);
         self.model.check();
         self.model.coverage.add("turns", self.turns);
         std::mem::take(&mut self.model.coverage)
+    }
+
+    /// Checks that every client was told last that everybody is online but one user.
+    fn check_presence(&self, away: Option<usize>) {
+        if !self.model.is_whole {
+            return;
+        }
+        for client in self.clients.iter().filter(|it| away != Some(it.user)) {
+            let Some(conn) = &client.conn else { panic!("{} is connected", client.name()) };
+            for user in 0..ALL as usize {
+                let told = conn.online.get(&format!("u{user}"));
+                let is = if away == Some(user) { "offline" } else { "online" };
+                let is_right = told == Some(&(away != Some(user)));
+                assert!(is_right, "{} was told {told:?} of u{user}, who is {is}", client.name());
+            }
+        }
     }
 
     /// Waits until everybody is connected and has an answer to everything.
@@ -373,9 +445,11 @@ impl Run {
                 break;
             }
         }
-        let states: Vec<String> =
-            self.machines.iter().flatten().map(|it| it.is_up().to_string()).collect();
-        assert!(is_done, "two minutes are enough; links: {states:?}; {:?}", self.clients);
+        let is_left = |client: &&Client| {
+            !client.stored.outbox.is_empty() || client.conn.as_ref().is_none_or(|it| !it.is_live)
+        };
+        let left: Vec<String> = self.clients.iter().filter(is_left).map(Client::name).collect();
+        assert!(is_done, "within two minutes everybody is connected and answered, but {left:?}");
     }
 
     /// Everybody writes to everybody, and messages that nobody keeps come, too.
@@ -397,32 +471,6 @@ impl Run {
         for group in 0..GROUPS as usize {
             for at in 0..self.clients.len() {
                 self.write_to(at, &To::Group(group), false);
-            }
-        }
-    }
-}
-
-/// With `CLUSTER_LOG` set, a failure prints what Redis holds.
-impl Drop for Run {
-    fn drop(&mut self) {
-        if !self.model.is_told || !std::thread::panicking() {
-            return;
-        }
-        for server in self.fronts.clone() {
-            eprintln!("{server:?}:");
-            let Value::Array(keys) = self.redis.ask(server, &["KEYS", "*"]) else { return };
-            for key in keys {
-                let Value::BulkString(key) = key else { return };
-                let commands: [&[&[u8]]; 5] = [
-                    &[b"HGETALL", &key],
-                    &[b"GET", &key],
-                    &[b"SMEMBERS", &key],
-                    &[b"ZRANGE", &key, b"0", b"-1"],
-                    &[b"XRANGE", &key, b"-", b"+"],
-                ];
-                let values = commands.map(|command| self.redis.ask(server, command));
-                let value = values.iter().find(|it| !matches!(it, Value::ServerError(_)));
-                eprintln!("  {}: {value:?}", String::from_utf8_lossy(&key));
             }
         }
     }
