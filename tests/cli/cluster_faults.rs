@@ -172,7 +172,9 @@ fn a_redis_that_is_restarted_with_its_data_loses_nothing_and_makes_no_gap() {
     let clients = crowd.finish();
     for (at, client) in clients.iter().enumerate() {
         assert!(client.gaps.is_empty(), "{:?}", client.gaps);
-        assert!(client.byes > 0, "client {at} was asked to come again, because the epoch is new");
+        // On a busy machine a client may have given up its connection before it was asked.
+        let has_left = client.byes + client.silences > 0;
+        assert!(has_left, "client {at} was asked to come again, because the epoch is new");
         let peer = &clients[at ^ 1];
         for answered in &peer.answered {
             // What was sent again is answered with what is known of the first time.

@@ -86,6 +86,8 @@ pub struct Client {
     /// How many `welcome` and `bye` frames the client has received.
     pub welcomes: u64,
     pub byes: u64,
+    /// How many connections the client has given up because nothing came for too long.
+    pub silences: u64,
     pub is_live: bool,
 }
 
@@ -108,6 +110,7 @@ impl Client {
             answered: Vec::new(),
             welcomes: 0,
             byes: 0,
+            silences: 0,
             is_live: false,
         }
     }
@@ -260,6 +263,7 @@ impl Client {
         let Some(link) = &mut self.link else { return };
         let silent = now.saturating_duration_since(link.heard);
         if silent >= self.patience.silence {
+            self.silences += 1;
             return self.lose();
         }
         let is_ping_due = silent >= self.patience.ping_after && !link.pinged && link.is_upgraded;
