@@ -303,13 +303,6 @@ def service(machine: Machine) -> Iterator[subprocess.Popen]:
         end(machine, server)
 
 
-def reload(machine: Machine) -> None:
-    """Does what `systemctl reload longlink` does."""
-    unit = machine.run("cat /lib/systemd/system/longlink.service")
-    command = re.search(r"^ExecReload=(.*)$", unit, re.MULTILINE)[1]
-    machine.run(command.replace("$MAINPID", "$(pidof longlink)"))
-
-
 class Lifecycle(unittest.TestCase):
     """What the .deb does to a machine, from its installation to its end."""
 
@@ -331,37 +324,6 @@ class Lifecycle(unittest.TestCase):
             self.assertIn(f"\nExecStart=/usr/bin/longlink --config {CONFIG}\n", unit)
             with service(machine):
                 self.assertIn("<title>", machine.run("curl -fsS http://127.0.0.1:8080/"))
-
-    def test_a_reload_takes_up_the_edited_configuration_and_a_wrong_one_leaves_the_service_as_it_is(self) -> None:
-        with installed() as machine, service(machine) as server:
-            status = "curl -s -o /dev/null -w '%{http_code}' http://127.0.0.1:8080"
-            self.assertEqual(machine.run(f"{status}/"), "200")
-            machine.run(f"sed -i 's/^#demo = .*/demo = false/' {CONFIG}")
-            machine.run(f"longlink check --config {CONFIG}")
-            reload(machine)
-            self.assertIn("demo: true -> false", read_to(server, "reload: demo"))
-            self.assertIn("1 setting has changed", read_to(server, "reload: done"))
-            self.assertEqual(machine.run(f"{status}/"), "404")
-
-            machine.run(f"sed -i 's/^demo = false/demo = true/; s/^#max-message = .*/max-message = \"soon\"/' {CONFIG}")
-            self.assertIn(f"{CONFIG}:", machine.run(f"longlink check --config {CONFIG}", status=2))
-            reload(machine)
-            self.assertIn("max-message", read_to(server, "ERROR"))
-            read_to(server, "nothing was changed")
-            self.assertEqual(machine.run(f"{status}/healthz"), "200")
-            self.assertEqual(machine.run(f"{status}/"), "404")
-
-    def test_an_upgrade_does_not_restart_a_service_whose_settings_the_new_version_refuses(self) -> None:
-        with installed("0.1.9-1") as machine:
-            machine.run(f"echo 'max-conections = 5' >>{CONFIG}")
-            machine.asked_of_systemctl()
-            told = machine.run(f"dpkg --force-confdef -i {DEB}")
-            self.assertIn("was not restarted", told)
-            self.assertIn('unknown key "max-conections", did you mean "max-connections"?', told)
-            asked = machine.asked_of_systemctl()
-            self.assertFalse([line for line in asked if "restart" in line], asked)
-            self.assertEqual(machine.run("dpkg-query -W -f '${Status} ${Version}' longlink"),
-                             f"install ok installed {VERSION}-1")
 
     def test_an_upgrade_keeps_the_edited_configuration_and_restarts_what_runs(self) -> None:
         with installed("0.1.9-1") as machine:

@@ -80,6 +80,24 @@ class Service(unittest.TestCase):
                          ["failed", "2", "0"])
         self.assertIn('did you mean "max-message"?', self.journal())
 
+    def test_an_upgrade_restarts_the_service_unless_the_new_version_refuses_its_settings(self) -> None:
+        first = self.show("MainPID")
+        self.machine.run(f"echo 'max-conections = 5' >>{CONFIG}")
+        told = self.machine.run(f"dpkg -i {DEB}")
+        self.assertIn("the service was not restarted", told)
+        self.assertIn('unknown key "max-conections", did you mean "max-connections"?', told)
+        self.assertEqual(self.machine.run(HEALTHY), "ok\n")
+        self.assertEqual(self.show("MainPID"), first)
+        self.machine.run(f"sed -i '/max-conections/d' {CONFIG}; dpkg -i {DEB}")
+        self.machine.until(HEALTHY)
+        self.assertNotEqual(self.show("MainPID"), first)
+        # With a drop-in the service may have other settings than those that can be tried.
+        second = self.show("MainPID")
+        self.override(SERVICE, "[Service]\nExecStart=\nExecStart=/usr/bin/longlink --listen 127.0.0.1:8080\n")
+        self.machine.run(f"echo 'max-conections = 5' >>{CONFIG}; dpkg -i {DEB}")
+        self.machine.until(HEALTHY)
+        self.assertNotEqual(self.show("MainPID"), second)
+
     def test_with_the_sockets_of_systemd_a_restart_refuses_nobody(self) -> None:
         self.override(SOCKET, "[Socket]\nListenStream=\nListenStream=127.0.0.1:80\n")
         self.machine.run(f"systemctl stop {SERVICE}; systemctl enable --now {SOCKET}; systemctl start {SERVICE}")
