@@ -433,6 +433,7 @@ impl Crowd {
         for at in 0..messages {
             let post = Post {
                 from: "backend",
+                device: "",
                 group: "",
                 id: at as u128,
                 frame: "",

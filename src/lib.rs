@@ -113,7 +113,7 @@ pub mod keeping {
     pub use crate::journal::store;
     pub use crate::journal::{
         Append, Backup, Cause, Completed, Completion, Counts, Fate, Health, Journal, Keep, Kept,
-        Kind, Note, Numbers, Of, Progress, Question, Reach, Record, Recovered, Stored,
+        Kind, Note, Numbers, Of, Progress, Question, Reach, Record, Recovered, Report, Stored,
         StoredRecord, Ticket,
     };
 }

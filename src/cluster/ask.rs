@@ -90,6 +90,8 @@ pub struct Sending {
     /// The users who are named after the first one.
     others: Vec<Part>,
     except: Vec<Part>,
+    /// The events of which the backend is told with this send: their kinds and their texts.
+    reports: Vec<(char, Part)>,
 }
 
 impl Sending {
@@ -100,7 +102,8 @@ impl Sending {
         let len = texts.iter().map(|text| text.len()).sum::<usize>();
         let users = records.iter().map(|record| record.user.len()).sum::<usize>();
         let except = reach.except.iter().map(|user| user.len()).sum::<usize>();
-        let mut text = String::with_capacity(len + users + except);
+        let reports = reach.reports.iter().map(|report| report.event.len()).sum::<usize>();
+        let mut text = String::with_capacity(len + users + except + reports);
         let mut add = |part: &str| {
             let start = text.len() as u32;
             text.push_str(part);
@@ -129,6 +132,7 @@ impl Sending {
             first: first.map(|record| add(record.user)),
             others: records.iter().skip(1).map(|record| add(record.user)).collect(),
             except: reach.except.iter().map(|user| add(user)).collect(),
+            reports: reach.reports.iter().map(|it| (it.kind, add(&it.event))).collect(),
             text,
         }
     }
@@ -185,6 +189,16 @@ impl Sending {
         }
     }
 
+    /// The events of which the backend is told with this send: the letter of each kind, and the event.
+    pub fn reports(&self) -> impl Iterator<Item = (char, &str)> {
+        self.reports.iter().map(|(kind, event)| (*kind, self.part(*event)))
+    }
+
+    /// Whether the backend is told of events with this send.
+    pub fn has_reports(&self) -> bool {
+        !self.reports.is_empty()
+    }
+
     /// Whether a member of the group does not get the message.
     pub fn is_excepted(&self, user: &str) -> bool {
         self.except.iter().any(|except| self.part(*except) == user)
@@ -213,6 +227,7 @@ pub enum Wanted {
     },
     Post {
         from: Box<str>,
+        device: Box<str>,
         group: Box<str>,
         id: u128,
         frame: Box<str>,
@@ -322,6 +337,7 @@ impl Wanted {
             },
             Request::Post(ref it) => Wanted::Post {
                 from: it.from.into(),
+                device: it.device.into(),
                 group: it.group.into(),
                 id: it.id,
                 frame: it.frame.into(),
@@ -375,8 +391,9 @@ impl Wanted {
         match self {
             Wanted::Enter { user, device, groups, .. } => user.len() + device.len() + sum(groups),
             Wanted::Leave { user, device, .. } => user.len() + device.len(),
-            Wanted::Post { from, group, frame, message, except, .. } => {
-                from.len() + group.len() + frame.len() + message.len() + sum(except)
+            Wanted::Post { from, device, group, frame, message, except, .. } => {
+                let names = from.len() + device.len() + group.len();
+                names + frame.len() + message.len() + sum(except)
             }
             Wanted::Change { group, user, .. } => group.len() + user.len(),
             Wanted::Block { user, reason, .. } => user.len() + reason.len(),

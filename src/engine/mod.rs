@@ -221,6 +221,8 @@ pub struct Leave<'a> {
 pub struct Post<'a> {
     /// The user who has sent it.
     pub from: &'a str,
+    /// The device that has sent it, which gets no copy on whichever node it is now. It counts with `has_own` alone.
+    pub device: &'a str,
     /// The group; empty for everyone.
     pub group: &'a str,
     /// The id of the message.
@@ -453,6 +455,7 @@ pub struct Gone {
 #[allow(missing_docs)] // of the fields, which are those of `Post`
 pub struct Posted {
     pub from: Box<str>,
+    pub device: Box<str>,
     pub group: Box<str>,
     pub id: u128,
     pub frame: Box<str>,

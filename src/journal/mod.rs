@@ -199,6 +199,24 @@ pub struct Reach<'a> {
     /// The idempotency key of the request of a backend to which the send belongs, or empty. A send with the same key,
     /// `cid` and content is not made again, unless it has reached nobody.
     pub once: &'a str,
+    /// The events of which a backend is told in the same step in which this send is made, and only if it was not made
+    /// before. For a receipt: only if it tells of a later message than the one before it.
+    pub reports: &'a [Report],
+}
+
+/// An event of which a backend is told together with a send.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// The letter of its [kind](crate::nodes::Wants::kinds), or [`Report::DROPPED`].
+    pub kind: char,
+    /// The event, as [`Request::Tell`](crate::nodes::Request::Tell) has it.
+    pub event: String,
+}
+
+impl Report {
+    /// The kind of a report that stands for events which are not told, because they are too long together. Its text is
+    /// their number.
+    pub const DROPPED: char = '!';
 }
 
 /// Which messages of a send are kept.

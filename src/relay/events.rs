@@ -3,6 +3,9 @@
 
 use std::fmt;
 
+#[cfg(feature = "backend")]
+use crate::journal::Report;
+
 use crate::hub::{ConnId, Context};
 
 /// Something that has happened. In each variant `user` and `device` say who has done it, and `conn`
@@ -91,6 +94,19 @@ impl EventKind {
             EventKind::Receipt => "receipt",
         }
     }
+
+    /// The letter by which an engine knows this kind; `None` for kinds of which it tells no backend.
+    #[cfg(feature = "backend")]
+    pub(crate) const fn letter(self) -> Option<char> {
+        match self {
+            EventKind::Online => Some('o'),
+            EventKind::Offline => Some('f'),
+            EventKind::Undelivered => Some('u'),
+            EventKind::Message => Some('m'),
+            EventKind::Receipt => Some('r'),
+            EventKind::Opened | EventKind::Closed | EventKind::Lost => None,
+        }
+    }
 }
 
 /// A set of kinds of events.
@@ -126,7 +142,19 @@ type Watcher = Box<dyn FnMut(&Context, &Event<'_>) + Send>;
 pub(crate) struct Watchers {
     /// The kinds that any of them wants, so that the relay makes one comparison for each event.
     wanted: EventKinds,
-    each: Vec<(EventKinds, Watcher)>,
+    /// The kinds of which a journal that nodes share tells the backend together with keeping a message.
+    #[cfg(feature = "backend")]
+    of_journal: EventKinds,
+    /// The kinds that anybody else wants than the engine of all nodes.
+    of_others: EventKinds,
+    each: Vec<Each>,
+}
+
+struct Each {
+    kinds: EventKinds,
+    /// The watcher gives what it is told to the nodes' engine. It is not told of what the journal tells.
+    is_of_nodes: bool,
+    watcher: Watcher,
 }
 
 impl Watchers {
@@ -137,7 +165,21 @@ impl Watchers {
     ) {
         let kinds = EventKinds::of(kinds);
         self.wanted.add(kinds);
-        self.each.push((kinds, Box::new(watcher)));
+        self.of_others.add(kinds);
+        self.each.push(Each { kinds, is_of_nodes: false, watcher: Box::new(watcher) });
+    }
+
+    /// Adds the watcher that gives the events of this node to the engine of all nodes.
+    #[cfg(feature = "backend")]
+    pub(crate) fn add_of_nodes(
+        &mut self,
+        kinds: &[EventKind],
+        watcher: impl FnMut(&Context, &Event<'_>) + Send + 'static,
+    ) {
+        let kinds = EventKinds::of(kinds);
+        self.wanted.add(kinds);
+        self.of_journal.add(kinds);
+        self.each.push(Each { kinds, is_of_nodes: true, watcher: Box::new(watcher) });
     }
 
     /// Whether there are no watchers.
@@ -176,12 +218,47 @@ impl Watchers {
         }
     }
 
+    /// Tells of what the journal has told the backend, so that the watcher who gives events to the engine of all nodes
+    /// is not told.
+    pub(crate) fn tell_others(&mut self, cx: &Context, event: &Event<'_>) {
+        if self.of_others.has(event.kind()) {
+            self.tell_some(cx, event, false);
+        }
+    }
+
+    /// Whether anybody else wants events of this kind than the engine of all nodes.
+    pub(crate) fn others_want(&self, kind: EventKind) -> bool {
+        self.of_others.has(kind)
+    }
+
+    /// Writes an event of which the journal is to tell the backend, if the backend wants its kind.
+    #[cfg(feature = "backend")]
+    pub(crate) fn report(&self, event: &Event<'_>, at: u64, give: impl FnOnce(Report)) {
+        if self.of_journal.has(event.kind())
+            && let Some(kind) = event.kind().letter()
+        {
+            let mut text = String::new();
+            event.write_unnumbered(at, &mut text);
+            give(Report { kind, event: text });
+        }
+    }
+
+    /// Whether the journal is to tell the backend of events of this kind.
+    #[cfg(feature = "backend")]
+    pub(crate) fn has_reports(&self, kind: EventKind) -> bool {
+        self.of_journal.has(kind)
+    }
+
     #[inline(never)]
     fn tell_each(&mut self, cx: &Context, event: &Event<'_>) {
+        self.tell_some(cx, event, true);
+    }
+
+    fn tell_some(&mut self, cx: &Context, event: &Event<'_>, is_for_all: bool) {
         let kind = event.kind();
-        for (kinds, watcher) in &mut self.each {
-            if kinds.has(kind) {
-                watcher(cx, event);
+        for each in &mut self.each {
+            if each.kinds.has(kind) && (is_for_all || !each.is_of_nodes) {
+                (each.watcher)(cx, event);
             }
         }
     }

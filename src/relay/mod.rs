@@ -8,6 +8,8 @@ mod config;
 pub(crate) mod delivery;
 mod door;
 mod entry;
+#[cfg(feature = "backend")]
+mod event_json;
 pub(crate) mod events;
 mod extension;
 mod fields;
@@ -167,6 +169,20 @@ impl Relay {
         watcher: impl FnMut(&Context, &Event<'_>) + Send + 'static,
     ) -> Self {
         self.watchers.add(kinds, watcher);
+        self
+    }
+
+    /// Does the same for the watcher that gives the events of this node to the [engine](Relay::with_engine) of all
+    /// nodes, with [`Request::Tell`](crate::nodes::Request::Tell). It is not told of a message that the shared journal
+    /// keeps by the name which its client has given to it: the journal tells the backend of such a message in the same
+    /// step in which it keeps the message, so that the event is told once, whatever happens to this node.
+    #[cfg(feature = "backend")]
+    pub fn with_watcher_of_nodes(
+        mut self,
+        kinds: &[EventKind],
+        watcher: impl FnMut(&Context, &Event<'_>) + Send + 'static,
+    ) -> Self {
+        self.watchers.add_of_nodes(kinds, watcher);
         self
     }
 

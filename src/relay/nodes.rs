@@ -1,8 +1,6 @@
 //! What the engine tells of other nodes.
 
-#[cfg(feature = "backend")]
-use crate::engine::LinkState;
-use crate::engine::Told;
+use crate::engine::{LinkState, Told};
 use crate::hub::Context;
 use crate::journal::Ticket;
 
@@ -38,7 +36,12 @@ impl Relay {
             Told::Groups { user, groups } => self.hear_of_groups(cx, &user, &groups),
             Told::Online(ticket, result) => self.answer_presence(cx, ticket, result),
             Told::Presence { user, is_online } => self.hear_of_presence(cx, &user, is_online),
-            Told::Link(state) => self.pass_to_extension(cx, Told::Link(state)),
+            Told::Link(state) => {
+                if state == LinkState::Up {
+                    self.use_receipts(cx);
+                }
+                self.pass_to_extension(cx, Told::Link(state));
+            }
             _ => {}
         }
     }

@@ -16,7 +16,7 @@ impl Relay {
         let Some(engine) = &mut self.engine else { return };
         let from = cx.user(conn).unwrap_or_default();
         let (group, frame, except) = ("", self.scratch.as_str(), &[][..]);
-        let post = Post { from, group, id, frame, message, except, has_own: false };
+        let post = Post { from, device: "", group, id, frame, message, except, has_own: false };
         engine.ask(Ticket::MAX, Request::Post(post));
     }
 

@@ -37,6 +37,7 @@ pub const REQUIRED: &[&str] = &[
     "clients: resumed on another node",
     "epochs",
     "events: another node tells",
+    "events: messages",
     "events: of a node that was killed",
     "events: offline",
     "events: online",

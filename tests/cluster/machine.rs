@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use longlink::cluster::node::{Bounds, Claim, Node, Settings};
 use longlink::cluster::{Event, Intake, Linked, Shared, node};
+use longlink::events;
 use longlink::keeping::Ticket;
 use longlink::nodes::{Engine, Happened, LinkState, Request, Told, Wants};
 use longlink::sim::{Rng, Spy, World};
@@ -26,6 +27,19 @@ pub struct Shape {
     pub config: Config,
     pub shards: Vec<String>,
     pub bounds: Bounds,
+    /// Whether the backend is told of each message.
+    pub tells_messages: bool,
+}
+
+/// Tells of a message, as `src/backend/webhooks/` does.
+fn tell_of(engine: &mut Linked, event: &events::Event<'_>) {
+    let events::Event::Message { user, device, to, frame } = event else { return };
+    let (kind, frame) = ('m', frame.concat());
+    let event = serde_json::json!({
+        "type": "message", "user": user, "device": device, "toUserId": to, "frame": frame,
+    });
+    let event = &event.to_string()[1..];
+    engine.ask(Ticket::MAX, Request::Tell { user, kind, event });
 }
 
 /// A process.
@@ -57,6 +71,13 @@ impl Machine {
         let mut engine = shared.engine(name);
         let relay = Relay::new(shape.relay.clone()).with_journal(Box::new(shared.journal()));
         let relay = relay.with_engine(Box::new(engine.clone()));
+        let relay = match shape.tells_messages {
+            true => {
+                let (mut engine, kinds) = (engine.clone(), [events::EventKind::Message]);
+                relay.with_watcher_of_nodes(&kinds, move |_, event| tell_of(&mut engine, event))
+            }
+            false => relay,
+        };
         let mut hub = World::new(shape.config.clone(), Spy { handler: relay, looker: () }, base);
         hub.now = now;
         let settings = Settings {

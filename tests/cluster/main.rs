@@ -24,6 +24,7 @@ mod runs;
 #[path = "../support/seeds.rs"]
 mod seeds;
 mod stories;
+mod stories_events;
 mod wire;
 
 use coverage::{Coverage, REQUIRED};

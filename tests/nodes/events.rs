@@ -4,10 +4,10 @@ use longlink::nodes::{Happened, Listing, Request, Told, Wants};
 
 use crate::rig::Rig;
 
-const KINDS: &str = "ofum";
+const KINDS: &str = "ofumr";
 
 /// Some nodes that all have webhooks, with room for so many bytes of events.
-fn rig_with(nodes: usize, most: u64) -> Rig {
+pub fn rig_with(nodes: usize, most: u64) -> Rig {
     let mut rig = Rig::new(nodes);
     for at in 0..nodes {
         wants(&mut rig, at, most);
@@ -20,17 +20,17 @@ fn rig(nodes: usize) -> Rig {
     rig_with(nodes, 1 << 20)
 }
 
-fn wants(rig: &mut Rig, at: usize, most: u64) {
+pub fn wants(rig: &mut Rig, at: usize, most: u64) {
     rig.request(at, u32::MAX, Request::Wants(Wants { kinds: KINDS, most }));
     rig.settle();
 }
 
-fn tell(rig: &mut Rig, at: usize, user: &str, text: &str) {
+pub fn tell(rig: &mut Rig, at: usize, user: &str, text: &str) {
     let event = format!(r#""type":"message","user":"{user}","text":"{text}","at":1}}"#);
     rig.request(at, u32::MAX, Request::Tell { user, kind: 'm', event: &event });
 }
 
-fn events(rig: &mut Rig, at: usize) -> Vec<Happened> {
+pub fn events(rig: &mut Rig, at: usize) -> Vec<Happened> {
     let events = |told| match told {
         Told::Events(events) => events,
         _ => Vec::new(),
@@ -39,13 +39,13 @@ fn events(rig: &mut Rig, at: usize) -> Vec<Happened> {
 }
 
 /// The number, the type and the user or the text of each event.
-fn lines(events: &[Happened]) -> Vec<String> {
+pub fn lines(events: &[Happened]) -> Vec<String> {
     let line = |it: &Happened| {
         let json: serde_json::Value = serde_json::from_str(&format!("{{{}", it.text)).unwrap();
         let kind = json["type"].as_str().unwrap();
         match kind {
             "lost" => format!("{} lost {}-{}", it.seq, json["from"], json["to"]),
-            "message" => format!("{} {}", it.seq, json["text"].as_str().unwrap()),
+            "message" | "receipt" => format!("{} {}", it.seq, json["text"].as_str().unwrap()),
             _ => format!("{} {kind} {}", it.seq, json["user"].as_str().unwrap()),
         }
     };

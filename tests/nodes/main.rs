@@ -7,6 +7,7 @@
 mod redis_server;
 mod rig;
 
+mod acks;
 mod blocks;
 mod claims;
 mod events;
@@ -16,3 +17,4 @@ mod passing;
 mod places;
 mod presence;
 mod questions;
+mod reports;

@@ -106,7 +106,8 @@ fn nobody_answers_when_redis_is_away() {
 fn a_message_for_everyone_comes_to_all_other_nodes_and_not_back() {
     let mut rig = Rig::new(3);
     let (from, group, id, message) = ("ann", "g", 1 << 90, "\"张\"");
-    let post = Post { from, group, id, frame: "{}", message, except: &["bob"], has_own: true };
+    let post =
+        Post { from, device: "", group, id, frame: "{}", message, except: &["bob"], has_own: true };
     rig.request(0, u32::MAX, Request::Post(post));
     rig.settle();
     assert!(rig.told(0).is_empty());

@@ -273,9 +273,24 @@ impl Rig {
             records: &[record],
             reach: Reach { keep, has_own: self.has_own, ..Reach::default() },
         };
+        self.append_only(at, ticket, &append);
+    }
+
+    /// The journal of a node is given a send, and nothing is sent yet.
+    pub fn append_only(&mut self, at: usize, ticket: u32, append: &Append<'_>) {
+        self.ask_node(at, Ask::Append(Box::new(Sending::new(ticket, append))));
+    }
+
+    /// A device of a user has handled all messages up to a number.
+    pub fn acknowledge(&mut self, at: usize, user: &str, device: &str, seq: u64) {
+        let (user, device) = (user.into(), device.into());
+        self.ask_node(at, Ask::Acknowledge { user, device, seq });
+    }
+
+    fn ask_node(&mut self, at: usize, ask: Ask) {
         let now = self.now;
         let member = self.members[at].as_mut().expect("it is alive");
-        member.node.ask(Ask::Append(Box::new(Sending::new(ticket, &append))), now);
+        member.node.ask(ask, now);
         member.collect();
     }
 
@@ -341,6 +356,32 @@ impl Rig {
         }
         member.collect();
         is_busy
+    }
+
+    /// Takes what a node sends to the first Redis now. Until it is carried out, the node sends nothing more.
+    pub fn take(&mut self, at: usize) -> Batch {
+        let now = self.now;
+        let mut batch = Batch::default();
+        self.node(at).take(0, now, &mut batch);
+        batch
+    }
+
+    /// The first Redis gets what was taken, and answers.
+    pub fn carry_out(&mut self, at: usize, batch: &Batch) {
+        let now = self.now;
+        let member = self.members[at].as_mut().expect("it is alive");
+        let commands = member.links[0].commands.as_mut().expect("it is connected");
+        commands.write(&batch.bytes);
+        let replies = (0..batch.count).map(|_| commands.next()).collect();
+        member.node.replied(0, replies, now);
+        member.collect();
+    }
+
+    /// The first Redis refuses everything that was taken, because its memory is full.
+    pub fn refuse(&mut self, at: usize, batch: &Batch) {
+        self.ask(0, &["CONFIG", "SET", "maxmemory", "1"]);
+        self.carry_out(at, batch);
+        self.ask(0, &["CONFIG", "SET", "maxmemory", "0"]);
     }
 
     /// Lets time pass, in steps of at most a second.

@@ -528,6 +528,7 @@ impl Engine for Side {
             Request::Post(post) => {
                 let posted = || Posted {
                     from: post.from.into(),
+                    device: post.device.into(),
                     group: post.group.into(),
                     id: post.id,
                     frame: post.frame.into(),

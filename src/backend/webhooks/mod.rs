@@ -5,7 +5,6 @@
 //! events are moved. This module must not know sockets and frames.
 
 mod config;
-mod event;
 pub(crate) mod outbox;
 mod post;
 mod presence;
@@ -94,7 +93,7 @@ impl Webhooks {
     }
 
     /// Shares the events with other nodes, which this engine connects: one of the nodes tells the backend, and
-    /// the engine numbers the events. To be called before there is a connection.
+    /// the engine numbers the events. To be called before a relay gets the [`Backend`](crate::backend::Backend).
     pub fn with_engine(self, engine: Box<dyn Engine>) -> Self {
         let exchange = Exchange::new(engine, self.events, self.most);
         self.shared.lock().exchange = Some(exchange);
@@ -171,7 +170,12 @@ impl Webhooks {
             kinds.extend([EventKind::Opened, EventKind::Closed]);
         }
         let shared = Arc::clone(&self.shared);
-        relay.with_watcher(&kinds, move |cx, event| tell(&shared, cx, event))
+        let is_of_nodes = shared.lock().exchange.is_some();
+        let watcher = move |cx: &Context, event: &Event<'_>| tell(&shared, cx, event);
+        match is_of_nodes {
+            true => relay.with_watcher_of_nodes(&kinds, watcher),
+            false => relay.with_watcher(&kinds, watcher),
+        }
     }
 }
 

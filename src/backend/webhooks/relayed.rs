@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::engine::{Engine, Happened, Request, Told, Wants};
 use crate::journal::Ticket;
-use crate::relay::{Event, EventKind};
+use crate::relay::Event;
 
 use super::config::WebhookEvents;
 use super::queue::{Batch, MAX_BATCH_BYTES, MAX_BATCH_EVENTS};
@@ -32,36 +32,19 @@ pub struct Exchange {
 /// A text that has grown beyond this number of bytes is freed.
 const MOST_TEXT: usize = 64 * 1024;
 
-/// The letter of a kind of event; `None` for kinds that the engine finds out by itself.
-fn letter(kind: EventKind) -> Option<char> {
-    match kind {
-        EventKind::Undelivered => Some('u'),
-        EventKind::Message => Some('m'),
-        EventKind::Receipt => Some('r'),
-        _ => None,
-    }
-}
-
 impl Exchange {
     /// Makes an exchange, and says which events are wanted.
     pub fn new(mut engine: Box<dyn Engine>, events: WebhookEvents, most: usize) -> Self {
-        let all = [
-            (EventKind::Online, 'o'),
-            (EventKind::Offline, 'f'),
-            (EventKind::Undelivered, 'u'),
-            (EventKind::Message, 'm'),
-            (EventKind::Receipt, 'r'),
-        ];
-        let wanted = all.iter().filter(|(kind, _)| events.has(*kind)).map(|(_, letter)| letter);
-        let kinds: String = wanted.collect();
+        let wanted = WebhookEvents::ALL.iter().filter(|kind| events.has(**kind));
+        let kinds: String = wanted.filter_map(|kind| kind.letter()).collect();
         let wants = Wants { kinds: &kinds, most: most as u64 };
         engine.ask(Ticket::MAX, Request::Wants(wants));
         Exchange { engine, waiting: VecDeque::new(), text: String::new() }
     }
 
-    /// Something has happened on this node.
+    /// Something has happened on this node. Of users who come online or go offline the engine finds out by itself.
     pub fn tell(&mut self, event: &Event<'_>, at: u64) {
-        let (Some(kind), Some(user)) = (letter(event.kind()), user_of(event)) else { return };
+        let (Some(kind), Some(user)) = (event.kind().letter(), user_of(event)) else { return };
         self.text.clear();
         self.text.shrink_to(MOST_TEXT);
         event.write_unnumbered(at, &mut self.text);

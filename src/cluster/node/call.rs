@@ -20,6 +20,8 @@ pub(super) struct Call<'a> {
     pub own: &'a str,
     /// A note that Redis remembers with the name of the message, beside its content and its id.
     pub note: &'a str,
+    /// The backend is told of the events of the send in this step.
+    pub reports: bool,
 }
 
 impl Node {
@@ -32,10 +34,16 @@ impl Node {
         users: impl ExactSizeIterator<Item = &'a str>,
         then: SentAs,
     ) {
+        let reports = call.reports && sending.has_reports();
+        let (script, more) = if reports { (Script::SendAndTell, 1) } else { (Script::Send, 0) };
+        if reports {
+            // Events that this node has seen before come before those of this send.
+            self.happenings.flush(&mut self.core, shard);
+        }
         let ordinal = self.core.ordinal(shard);
         let bounds = self.core.settings.bounds;
         self.core.push(shard, super::Then::Log(Then::Sent(then)), |out, constants| {
-            begin_script(out, constants, Script::Send, 16 + users.len());
+            begin_script(out, constants, script, 16 + users.len() + more);
             resp::number(out, ordinal);
             resp::arg(out, sending.user().as_bytes());
             resp::arg(out, sending.once().as_bytes());
@@ -58,8 +66,24 @@ impl Node {
             let about = if sending.kind == Kind::Receipt { sending.message() } else { "" };
             resp::arg(out, about.as_bytes());
             users.for_each(|user| resp::arg(out, user.as_bytes()));
+            if reports {
+                resp::arg(out, &written(sending.reports()));
+            }
         });
     }
+}
+
+/// Events as the script reads them: the letter of the kind, the length of the text, a comma, and the text.
+fn written<'a>(reports: impl Iterator<Item = (char, &'a str)>) -> Vec<u8> {
+    let mut out = Vec::new();
+    for (kind, event) in reports {
+        // The letters are ASCII.
+        out.push(kind as u8);
+        out.extend_from_slice(itoa::Buffer::new().format(event.len()).as_bytes());
+        out.push(b',');
+        out.extend_from_slice(event.as_bytes());
+    }
+    out
 }
 
 /// The letter by which the script knows which messages are kept.

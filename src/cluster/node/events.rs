@@ -18,6 +18,7 @@ use crate::engine::{Happened, Listing, Looked, Refused, Told};
 use crate::journal::{Ticket, stable_hash};
 
 use super::core::Core;
+use super::telling::Telling;
 use super::{Reply, Script, Then, reply};
 
 /// How long a node is the one that tells, unless it says again that it is there.
@@ -27,19 +28,14 @@ const ASKED_EVERY_MS: u64 = 3_000;
 /// How often the node that tells looks for events though nobody has woken it.
 const LOOKED_EVERY_MS: u64 = 1_000;
 /// After so many milliseconds it is tried again to give Redis events that it has refused.
-const AGAIN_AFTER_MS: u64 = 1_000;
-/// The most bytes of events of this node that wait for Redis. What comes beyond it is dropped, and reported.
-const MOST_WAITING: usize = 4 << 20;
-/// The most events of this node that one command has, and about how many bytes.
-const MOST_IN_BATCH: usize = 100;
-const MOST_BYTES_IN_BATCH: usize = 64 << 10;
+pub(super) const AGAIN_AFTER_MS: u64 = 1_000;
 /// How many events one command reads, and about how many bytes.
 const READ: &str = "500";
 const READ_BYTES: &str = "262144";
 /// No more is read while the backend has yet to take so many bytes.
 const MOST_AHEAD: usize = 1 << 20;
 /// About how many bytes an event takes beside its text.
-const SIZE: usize = 64;
+pub(super) const SIZE: usize = 64;
 
 /// What is to be done with a reply.
 #[derive(Debug)]
@@ -82,19 +78,6 @@ struct Shard {
     reads_until: Option<u64>,
     telling: Telling,
     reading: Reading,
-}
-
-/// The events of this node that are not in the stream yet.
-#[derive(Debug, Default)]
-struct Telling {
-    waiting: VecDeque<(char, Box<str>)>,
-    bytes: usize,
-    /// What was sent and is not answered, with the number of its batch. It is sent again until it is answered.
-    sent: Vec<(char, Box<str>)>,
-    batch: u64,
-    is_in_flight: bool,
-    /// Nothing is sent before this time, because Redis has refused it.
-    not_before: u64,
 }
 
 /// How far the node that reads a stream has come.
@@ -156,8 +139,15 @@ impl Events {
         let it = &mut self.shards[shard];
         it.stop(core, shard);
         it.asked_at = None;
-        (it.telling.is_in_flight, it.telling.not_before) = (false, 0);
+        it.telling.connected();
         self.pump(core);
+    }
+
+    /// Sends all events that wait for this Redis, because what is sent to it next has to come behind them.
+    pub fn flush(&mut self, core: &mut Core, shard: usize) {
+        if let Some(it) = self.shards.get_mut(shard) {
+            it.telling.flush(core, shard);
+        }
     }
 
     /// There are events for the node that reads them at this Redis.
@@ -198,7 +188,7 @@ impl Events {
             let asks = it.asked_at.map_or(0, |at| at + ASKED_EVERY_MS);
             let reads = it.reading.is_empty_since.map(|at| at + LOOKED_EVERY_MS);
             let reads = reads.filter(|_| it.reads_until.is_some());
-            let tells = it.telling.has_work().then_some(it.telling.not_before);
+            let tells = it.telling.next_due();
             let moves = (!it.reading.moving.is_empty()).then_some(it.reading.not_before);
             [Some(asks), reads, it.reads_until, tells, moves].into_iter().flatten().min()
         };
@@ -288,7 +278,10 @@ impl Events {
         }
         let Some(it) = self.shards.get_mut(shard) else { return };
         match then {
-            EventThen::Told(batch) => it.telling.replied(batch, value.is_some(), core.now),
+            EventThen::Told(batch) => {
+                let is_taken = value.as_ref().and_then(reply::int) == Some(1);
+                it.telling.replied(batch, is_taken, core.now);
+            }
             EventThen::Teller { at } => match value.as_ref().and_then(reply::int) {
                 Some(1) => it.reads_until = Some(at + LEASE_MS),
                 Some(_) => it.stop(core, shard),
@@ -430,72 +423,5 @@ impl Reading {
         }
         let then = Then::Event(EventThen::Moved(shard, self.number));
         core.run_words(0, Script::Move, &words, then);
-    }
-}
-
-impl Telling {
-    fn push(&mut self, kind: char, event: Box<str>) {
-        let size = event.len() + SIZE;
-        if self.bytes + size <= MOST_WAITING {
-            self.bytes += size;
-            self.waiting.push_back((kind, event));
-            return;
-        }
-        // The last entry counts what was dropped.
-        let dropped = match self.waiting.pop_back() {
-            Some(('!', count)) => count.parse::<u64>().unwrap_or(0),
-            Some(other) => {
-                self.waiting.push_back(other);
-                0
-            }
-            None => 0,
-        };
-        self.waiting.push_back(('!', (dropped + 1).to_string().into()));
-    }
-
-    /// Whether events have to be sent.
-    fn has_work(&self) -> bool {
-        !(self.is_in_flight || self.sent.is_empty() && self.waiting.is_empty())
-    }
-
-    fn pump(&mut self, core: &mut Core, shard: usize) {
-        if self.is_in_flight || core.now < self.not_before {
-            return;
-        }
-        if self.sent.is_empty() {
-            let mut bytes = 0;
-            while self.sent.len() < MOST_IN_BATCH
-                && bytes < MOST_BYTES_IN_BATCH
-                && let Some((kind, event)) = self.waiting.pop_front()
-            {
-                bytes += event.len();
-                if kind != '!' {
-                    self.bytes = self.bytes.saturating_sub(event.len() + SIZE);
-                }
-                self.sent.push((kind, event));
-            }
-            if self.sent.is_empty() {
-                return;
-            }
-            self.batch += 1;
-        }
-        let (source, batch) = (core.settings.seed.to_string(), self.batch.to_string());
-        let kinds: Vec<String> = self.sent.iter().map(|(kind, _)| kind.to_string()).collect();
-        let mut words: Vec<&str> = vec![&source, &batch];
-        for (kind, (_, event)) in kinds.iter().zip(&self.sent) {
-            words.extend([kind.as_str(), event]);
-        }
-        self.is_in_flight = true;
-        core.run_words(shard, Script::Tell, &words, Then::Event(EventThen::Told(self.batch)));
-    }
-
-    fn replied(&mut self, batch: u64, is_done: bool, now: u64) {
-        if batch == self.batch {
-            self.is_in_flight = false;
-            match is_done {
-                true => self.sent.clear(),
-                false => self.not_before = now + AGAIN_AFTER_MS,
-            }
-        }
     }
 }

@@ -28,6 +28,8 @@ pub enum Then {
     Sent(SentAs),
     /// It says how many users had messages whose time was over.
     Due,
+    /// A device of a user has acknowledged the messages up to a number.
+    Acked((Box<str>, Box<str>), u64),
     /// All messages of a user are forgotten.
     Forgotten(Ticket),
     /// It is the mailbox of a user.
@@ -233,6 +235,7 @@ impl Node {
                 Reply::Unknown | Reply::Unsent => {}
             },
             Then::Sent(sent) => self.sent(shard, sent, reply),
+            Then::Acked(name, seq) => self.ack_replied(name, seq, reply, now),
             Then::Due => {
                 let count = reply.done().and_then(|value| reply::int(&value)).unwrap_or_default();
                 if count.to_string() == DUE_USERS {

@@ -34,6 +34,7 @@ mod routes;
 mod rpc;
 mod scripts;
 mod sends;
+mod telling;
 #[cfg(test)]
 mod tests;
 

@@ -86,8 +86,8 @@ impl Node {
             Wanted::Leave { user, device, conn, cursor, hung_at } => {
                 routes.leave(core, Leaving { user, device, conn, cursor, hung_at });
             }
-            Wanted::Post { from, group, id, frame, message, except, has_own } => {
-                let posted = Posted { from, group, id, frame, message, except, has_own };
+            Wanted::Post { from, device, group, id, frame, message, except, has_own } => {
+                let posted = Posted { from, device, group, id, frame, message, except, has_own };
                 rpc.post(core, &posted);
             }
             Wanted::Change { group, user, joins } => {

@@ -5,6 +5,13 @@ use crate::engine::{Asked, Posted};
 
 use crate::cluster::codec::{ANSWER, ASK, DISPLACED, MEMBERSHIP, POST, PRESENCE, PROBE, VERSION};
 
+/// In the flags of a post: the other devices of the sender get it as their own.
+const HAS_OWN: u8 = 1;
+/// In the flags of a post: the first of the users who do not get it is the name of the sender's device behind this
+/// character. No user has such an id, so a node that does not know this flag excepts nobody by it.
+const HAS_DEVICE: u8 = 2;
+const DEVICE: char = '\0';
+
 /// A payload.
 #[derive(Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
@@ -43,12 +50,16 @@ pub fn read(payload: &[u8]) -> Option<Payload<'_>> {
             let id = u128::from_be_bytes(rest.chunk()?);
             let (from, group) = (rest.text()?.into(), rest.text()?.into());
             let (frame, message) = (rest.text()?.into(), rest.text()?.into());
+            let device = match flags & HAS_DEVICE {
+                0 => "",
+                _ => rest.text()?.strip_prefix(DEVICE)?,
+            };
             let mut except = Vec::new();
             while !rest.0.is_empty() {
                 except.push(rest.text()?.into());
             }
-            let has_own = flags & 1 != 0;
-            let posted = Posted { from, group, id, frame, message, except, has_own };
+            let (device, has_own) = (device.into(), flags & HAS_OWN != 0);
+            let posted = Posted { from, device, group, id, frame, message, except, has_own };
             Payload::Post { life, posted: Box::new(posted) }
         }
         ASK => {
@@ -68,10 +79,13 @@ pub fn read(payload: &[u8]) -> Option<Payload<'_>> {
 pub fn post(life: u64, post: &Posted) -> Vec<u8> {
     let mut out = begin(POST, post.message.len() + post.frame.len() + 128);
     number(&mut out, life);
-    out.push(u8::from(post.has_own));
+    out.push(if post.has_own { HAS_OWN | HAS_DEVICE } else { 0 });
     out.extend_from_slice(&post.id.to_be_bytes());
     for part in [&post.from, &post.group, &post.frame, &post.message] {
         text(&mut out, part);
+    }
+    if post.has_own {
+        text(&mut out, &format!("{DEVICE}{}", post.device));
     }
     for user in &post.except {
         text(&mut out, user);
@@ -153,6 +167,7 @@ mod tests {
     fn posting() -> Posted {
         Posted {
             from: "ann".into(),
+            device: "phone".into(),
             group: "g".into(),
             id: 1 << 100,
             frame: "".into(),

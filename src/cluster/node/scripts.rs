@@ -10,6 +10,7 @@ use redis::Script as Hashed;
 pub enum Script {
     Epoch,
     Send,
+    SendAndTell,
     Ack,
     Load,
     Missing,
@@ -45,6 +46,7 @@ macro_rules! script {
 const ALL: &[(Script, &str)] = &[
     (Script::Epoch, script!("epoch")),
     (Script::Send, script!("send")),
+    (Script::SendAndTell, script!("send")),
     (Script::Ack, script!("events", "routes", "devices", "ack")),
     (Script::Load, script!("events", "routes", "devices", "load")),
     (Script::Missing, script!("events", "routes", "missing")),
@@ -75,6 +77,22 @@ const ALL: &[(Script, &str)] = &[
 const PLACE: &str = "--[[LIBRARY]]";
 const LIBRARY: &str = script!("events", "routes", "devices");
 
+/// The places in the text of `send.lua` where the script that tells the backend of events has more, and what it has
+/// there. The script without events is not one instruction longer for it.
+const MORE: &[(&str, &str)] = &[
+    ("--[[EVENTS]]", script!("events", "reports")),
+    ("--[[REPORT OF A SEND]]", include_str!("../scripts/report.lua")),
+    ("--[[REPORT OF A RECEIPT]]", "if A[17] ~= '' then report(P, reports) end"),
+];
+
+fn text_of(script: Script, text: &str) -> String {
+    let mut text = text.to_owned();
+    for (place, more) in MORE {
+        text = text.replace(place, if script == Script::SendAndTell { more } else { "" });
+    }
+    text.replace(PLACE, LIBRARY)
+}
+
 /// The scripts with their hashes.
 #[derive(Debug)]
 pub struct Hashes(Vec<(String, Hashed)>);
@@ -82,7 +100,7 @@ pub struct Hashes(Vec<(String, Hashed)>);
 impl Hashes {
     pub fn new() -> Self {
         debug_assert!(ALL.iter().enumerate().all(|(at, (script, _))| *script as usize == at));
-        let texts = ALL.iter().map(|(_, text)| text.replace(PLACE, LIBRARY));
+        let texts = ALL.iter().map(|(script, text)| text_of(*script, text));
         Hashes(texts.map(|text| (text.clone(), Hashed::new(&text))).collect())
     }
 

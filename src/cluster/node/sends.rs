@@ -4,7 +4,8 @@
 //! Any other send has several *steps*. The first one claims the name of the send, in the database of the
 //! sender, and makes the copies for the sender's other devices. The others give the message to the users of
 //! one database each, at most 100 of them. A step that was made before is not made again, so a send that
-//! comes again after an unknown outcome does what was not done.
+//! comes again after an unknown outcome does what was not done. The backend is told of a send in its first
+//! step, in the database of the sender, where all events of a user are.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -146,7 +147,8 @@ impl Node {
             is_final: sending.is_final,
         };
         let own = if sending.own { "o" } else { "" };
-        let call = Call { name, previous, keep: keep_of(sending.keep), own, note: "" };
+        let keep = keep_of(sending.keep);
+        let call = Call { name, previous, keep, own, note: "", reports: true };
         self.call(shard, sending, call, std::iter::once(sending.to(0)), then);
     }
 
@@ -229,7 +231,8 @@ impl Node {
         let (sender, previous) = self.follow(serial, shard, &sending, Some(name));
         let then = SentAs::First { send, sender };
         // The script makes copies for the users who are named; a group has one copy.
-        let call = Call { name: Some(name), previous, keep: "i", own: "c", note: "" };
+        let name = Some(name);
+        let call = Call { name, previous, keep: "i", own: "c", note: "", reports: true };
         let named = if sending.own { sending.count() } else { 0 };
         let users: Vec<&str> = (0..named).map(|at| sending.to(at)).collect();
         self.call(shard, &sending, call, users.into_iter(), then);
@@ -282,7 +285,9 @@ impl Node {
                 (false, Keep::Never) => "n",
                 (false, Keep::Usual | Keep::IfMailbox) => "i",
             };
-            let call = Call { name, previous: None, keep, own: "", note };
+            // A send with a name has told of its events in its first step.
+            let reports = name.is_none();
+            let call = Call { name, previous: None, keep, own: "", note, reports };
             let then = SentAs::Users { send, step };
             self.call(shard, &sending, call, users.into_iter(), then);
             if let Some(work) = self.log.sends.works.get_mut(send) {

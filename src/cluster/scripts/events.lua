@@ -105,11 +105,20 @@ local function append_event(P, f, text, share)
   end
 end
 
--- Tells of an event: the letter of its kind, and its JSON without the first field, `"type":…}`.
-local function tell(P, kind, text)
-  local f = events_of(P)
-  if f and string.find(f.kinds, kind, 1, true) then
+-- Tells of an event when it is known what `events_of` returns: the letter of its kind, and its JSON without the first
+-- field, `"type":…}`. The kind `!` stands for so many events that were dropped.
+local function tell_of(P, f, kind, text)
+  if kind == '!' then
+    drop_events(P, f, tonumber(text))
+  elseif string.find(f.kinds, kind, 1, true) then
     -- Messages must not push out the events that say who is online.
     append_event(P, f, text, (kind == 'o' or kind == 'f') and 1 or 0.75)
+  end
+end
+
+local function tell(P, kind, text)
+  local f = events_of(P)
+  if f then
+    tell_of(P, f, kind, text)
   end
 end

@@ -7,12 +7,15 @@
 --   11 the entry: a letter for its kind, and its body      12 key of the sender       13 group
 --   14 most messages, 15 most bytes, 16 most bytes while a device is connected
 --   17 for a receipt: the id that it is about              18... the users; with `c` as 9: none but copies are made for them
+-- The script that tells the backend, whose text has more at the places in `[[`, has one argument behind them: the events.
+-- They are told if the send was not made before; those of a receipt if it is a new one.
 -- Returns for one user the number of the message, 0 if nobody gets it, -1 if it is only published; for several users a
 -- list of these; for a group how many users and connections get it, and the best of these numbers. A send that was made
 -- before: `dup` and what was kept of it. One whose predecessor has failed: `after`.
 -- Numbers are written with `%d`: one that becomes a text by itself is written as a fraction with up to 17 digits, which
 -- takes long.
 local A, call, format = ARGV, redis.call, string.format
+--[[EVENTS]]
 local P, ordinal, from, name = A[1], A[2], A[3], A[5]
 local entry, group, most, most_bytes = A[11], A[13], A[14] + 0, A[15] + 0
 local time = call('TIME')
@@ -71,6 +74,7 @@ elseif name ~= '' then
     meta, meta_before = 'C' .. string.sub(meta, 2, 2) .. time[1], nil
   end
 end
+--[[REPORT OF A SEND]]
 
 -- Nearly always one user gets a message without a key and without copies, and within all bounds. Then none of the functions
 -- below is made.
@@ -182,6 +186,7 @@ if A[9] ~= 'c' then
   if A[17] ~= '' and not slow('receipt', from, A[18], A[17]) then
     return 0
   end
+  --[[REPORT OF A RECEIPT]]
   if key ~= '' then
     local kind = string.sub(entry, 1, 1)
     if kind == 'm' then

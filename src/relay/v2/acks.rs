@@ -124,9 +124,14 @@ impl Relay {
     fn keep_all_receipts(&mut self, cx: &mut Context, due: &Due) {
         let Due { user, device, known, .. } = due;
         for (to, id) in known {
-            self.keep_receipt(cx, to, user, id);
+            self.keep_receipt(cx, to, (user, device), id);
             if self.watchers.has(EventKind::Receipt) {
-                self.watchers.tell_all(cx, &Event::Receipt { user, device, to, id });
+                let event = Event::Receipt { user, device, to, id };
+                match self.v2.is_shared {
+                    // The journal tells the backend, if the receipt is not one of an earlier message.
+                    true => self.watchers.tell_others(cx, &event),
+                    false => self.watchers.tell_all(cx, &event),
+                }
             }
         }
     }
@@ -242,14 +247,20 @@ impl V2 {
 
 impl Relay {
     /// Puts a receipt into the mailbox of a sender, where it replaces an earlier one about the same
-    /// receiver.
-    pub(super) fn keep_receipt(&mut self, cx: &mut Context, sender: &str, peer: &str, id: &str) {
+    /// receiver. `device` is the device of the receiver that has acknowledged the message.
+    pub(super) fn keep_receipt(
+        &mut self,
+        cx: &mut Context,
+        sender: &str,
+        (peer, device): (&str, &str),
+        id: &str,
+    ) {
         if self.v2.is_shared {
-            return self.keep_shared_receipt(cx, sender, peer, id);
+            return self.keep_shared_receipt(cx, sender, (peer, device), id);
         }
         let Some(mailbox) = self.v2.boxes.find(sender) else { return };
         if !self.v2.has_room(cx) {
-            return self.v2.wait_with_receipt(sender, peer, id);
+            return self.v2.wait_with_receipt(sender, (peer, device), id);
         }
         let v2 = &mut self.v2;
         v2.counters.receipts += 1;

@@ -69,8 +69,10 @@ impl Relay {
             Some(mailbox) if record.seq == 0 => {
                 self.v2.rest.clear();
                 self.v2.rest.push_str(body.text());
-                let but = but.and_then(|device| self.v2.link_of_device(mailbox, device));
-                self.v2.pass_to_mailbox(cx, mailbox, but)
+                match but {
+                    Some(device) => self.v2.pass_own(cx, mailbox, device),
+                    None => self.v2.pass_to_mailbox(cx, mailbox, None),
+                }
             }
             Some(mailbox) => {
                 let expires = second(cx).saturating_add(stored.left.unwrap_or_default());
@@ -120,7 +122,7 @@ impl Relay {
     /// Sends a message for everyone or for a group, which another node has posted, to the v2 clients here.
     /// Returns how many get it.
     pub(in crate::relay) fn posted_to_links(&mut self, cx: &mut Context, posted: &Posted) -> usize {
-        let Posted { from, group, id, message, except, has_own, .. } = posted;
+        let Posted { from, device, group, id, message, except, has_own, .. } = posted;
         let to = if group.is_empty() { To::All } else { To::Group(group) };
         let v2 = &mut self.v2;
         if v2.links.is_empty() {
@@ -142,7 +144,7 @@ impl Relay {
         }
         if *has_own {
             frames::mark_own(&mut v2.rest);
-            sent += v2.pass_to_links(cx, from, None);
+            sent += v2.pass_to_other_devices(cx, from, device);
         }
         v2.rest.shrink_to(SCRATCH);
         sent

@@ -70,6 +70,7 @@ impl Relay {
         }
         let outgoing = Outgoing {
             from,
+            device: "",
             to,
             message,
             key: wishes.key.unwrap_or_default(),

@@ -9,7 +9,7 @@ use compact_str::CompactString;
 use crate::engine::{Enter, Entered, Gone, Leave, Request, Shared};
 use crate::hub::{ConnId, Context, Devices};
 use crate::journal::{Kind, Ticket};
-use crate::mailbox::{Filling, Held, Key, Last, Marks, Next, Reason};
+use crate::mailbox::{Filling, Held, Last, Marks, Next, Reason};
 use crate::relay::{Relay, SCRATCH};
 
 use super::arrive::{AWAY, NO_ROOM, REPLACED, Refusal};
@@ -294,14 +294,6 @@ impl V2 {
             }
         }
         self.boxes.drop_copies();
-    }
-
-    /// The link of a device in a mailbox.
-    pub(super) fn link_of_device(&self, mailbox: Key, device: &str) -> Option<u32> {
-        let slot = self.boxes.slot_of_device(mailbox, device)?;
-        let is_it =
-            |key: &u32| self.links.get(*key).is_some_and(|link| usize::from(link.slot) == slot);
-        self.boxes.connections(mailbox).find(is_it)
     }
 }
 

@@ -184,7 +184,7 @@ impl Relay {
             if entry.kind == Kind::Receipt {
                 // The receipt waits until the journal keeps messages again.
                 let id = frames::id_of_receipt(entry.body.text());
-                self.v2.wait_with_receipt(&entry.user, &taken.user, id);
+                self.v2.wait_with_receipt(&entry.user, (&taken.user, ""), id);
             }
         }
         let Origin::Link(Asked { link, conn, cid, mailbox, .. }) = taken.origin else { return };

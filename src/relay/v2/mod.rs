@@ -38,6 +38,7 @@ mod pending;
 mod presence;
 mod recorded;
 mod recover;
+mod reported;
 mod requests;
 mod room;
 mod shared;

@@ -12,6 +12,7 @@ use crate::relay::v1;
 use super::command::{Recipients, Send};
 use super::content::content_of;
 use super::frames::{self, Answer, Code, State, To};
+use super::links::Link;
 use super::take::Sender;
 use super::{V2, second};
 
@@ -48,7 +49,7 @@ impl Relay {
                 return self.answer_many(cx, sender, send, id, count);
             }
             Recipients::All => {
-                let count = self.pass_to_all(cx, sender, id, send.message, ts);
+                let count = self.pass_to_all(cx, sender, (id, ts), send.message, false);
                 return self.answer_many(cx, sender, send, id, count);
             }
         };
@@ -136,37 +137,38 @@ impl Relay {
         }
     }
 
-    /// Sends a message to all. Returns the number of users who get it, without the sender.
+    /// Sends a message to all. Returns the number of users who get it, without the sender. `is_reported` says that the
+    /// journal of all nodes has told the backend of it.
     pub(super) fn pass_to_all(
         &mut self,
         cx: &mut Context,
         sender: &Sender,
-        id: u128,
+        (id, ts): (u128, u64),
         message: &str,
-        ts: u64,
+        is_reported: bool,
     ) -> u64 {
         self.scratch.clear();
         v1::write_broadcast(&mut self.scratch, &sender.user, None, message);
         self.counters.broadcasts += 1;
         cx.broadcast(&self.scratch);
         cx.charge_broadcast(sender.conn);
+        let (user, device) = (&sender.user, &sender.device);
         let frame = &[self.scratch.as_str()];
-        self.watchers.tell(EventKind::Message, cx, sender.conn, |user, device| Event::Message {
-            user,
-            device,
-            to: None,
-            frame,
-        });
+        let event = Event::Message { user, device, to: None, frame };
+        match is_reported {
+            true => self.watchers.tell_others(cx, &event),
+            false => self.watchers.tell_all(cx, &event),
+        }
         self.scratch.shrink_to(crate::relay::SCRATCH);
         let v2 = &mut self.v2;
         v2.rest.clear();
         frames::write_rest(id, &sender.user, To::All, message, ts, &mut v2.rest);
         v2.pass_to_all_links(cx, &[sender.mailbox]);
         frames::mark_own(&mut v2.rest);
-        v2.pass_to_links(cx, &sender.user, Some(sender.link));
+        v2.pass_to_other_devices(cx, &sender.user, &sender.device);
         let mut online = cx.online() as u64;
         if self.engine.is_some() {
-            online += self.post_to_all((&sender.user, id), message, true);
+            online += self.post_to_all(sender, id, message);
         }
         online.saturating_sub(1)
     }
@@ -249,10 +251,40 @@ impl V2 {
         mailbox: Key,
         but: Option<u32>,
     ) -> usize {
+        self.pass_where(cx, mailbox, |key, _| Some(key) != but)
+    }
+
+    /// Sends the copy of a user's own message, whose rest is in the buffer, to the links of the user, except those of
+    /// the device that has sent it. The device may have connected again since it has sent the message.
+    pub(super) fn pass_to_other_devices(
+        &mut self,
+        cx: &mut Context,
+        user: &str,
+        device: &str,
+    ) -> usize {
+        match self.boxes.find(user) {
+            Some(mailbox) => self.pass_own(cx, mailbox, device),
+            None => 0,
+        }
+    }
+
+    /// Does the same for the user of a mailbox.
+    pub(super) fn pass_own(&mut self, cx: &mut Context, mailbox: Key, device: &str) -> usize {
+        let slot = self.boxes.slot_of_device(mailbox, device);
+        self.pass_where(cx, mailbox, |_, link| slot != Some(usize::from(link.slot)))
+    }
+
+    fn pass_where(
+        &mut self,
+        cx: &mut Context,
+        mailbox: Key,
+        is_meant: impl Fn(u32, &Link) -> bool,
+    ) -> usize {
         let most = cx.config().max_queue / 4;
         let mut sent = 0;
-        for key in self.boxes.connections(mailbox).filter(|key| Some(*key) != but) {
-            if let Some(conn) = self.links.get(key).and_then(|link| link.open_conn())
+        for key in self.boxes.connections(mailbox) {
+            let link = self.links.get(key).filter(|link| is_meant(key, link));
+            if let Some(conn) = link.and_then(Link::open_conn)
                 && cx.queued(conn) <= most
             {
                 sent += usize::from(cx.send_with_prefix(conn, frames::VOLATILE, &self.rest));

@@ -23,8 +23,8 @@ const MOST_RECEIPTS: usize = 10_000;
 pub struct Room {
     waiting: VecDeque<Waiting>,
     bytes: usize,
-    /// The id of the newest message for each sender and peer.
-    receipts: BTreeMap<(CompactString, CompactString), CompactString>,
+    /// The id of the newest message for each sender and peer, and the device of the peer that has acknowledged it.
+    receipts: BTreeMap<(CompactString, CompactString), (CompactString, CompactString)>,
 }
 
 /// A message that waits for room.
@@ -111,11 +111,16 @@ impl V2 {
 
     /// Makes a receipt wait for room in the journal.
     #[cold]
-    pub(super) fn wait_with_receipt(&mut self, sender: &str, peer: &str, id: &str) {
+    pub(super) fn wait_with_receipt(
+        &mut self,
+        sender: &str,
+        (peer, device): (&str, &str),
+        id: &str,
+    ) {
         let receipts = &mut self.room.receipts;
         let name = (kept(sender), kept(peer));
         if receipts.len() < MOST_RECEIPTS || receipts.contains_key(&name) {
-            receipts.insert(name, id.into());
+            receipts.insert(name, (id.into(), kept(device)));
         }
     }
 }
@@ -140,14 +145,14 @@ impl Relay {
         }
     }
 
-    /// Keeps the waiting receipts after the journal has kept a message.
-    pub(super) fn use_receipts(&mut self, cx: &mut Context) {
+    /// Keeps the waiting receipts after the journal has kept a message, or can be reached again.
+    pub(in crate::relay) fn use_receipts(&mut self, cx: &mut Context) {
         let mut left = self.v2.room.receipts.len();
         while left > 0
             && self.v2.has_room(cx)
-            && let Some(((sender, peer), id)) = self.v2.room.receipts.pop_first()
+            && let Some(((sender, peer), (id, device))) = self.v2.room.receipts.pop_first()
         {
-            self.keep_receipt(cx, &sender, &peer, &id);
+            self.keep_receipt(cx, &sender, (&peer, &device), &id);
             left -= 1;
         }
     }

@@ -10,7 +10,7 @@ use compact_str::CompactString;
 
 use crate::hub::{ConnId, Context};
 use crate::journal::{
-    self, Append, Completed, Completion, Fate, Keep, Kept, Progress, Reach, Record, Ticket,
+    self, Append, Completed, Completion, Fate, Keep, Kept, Progress, Reach, Record, Report, Ticket,
 };
 use crate::mailbox::{Key, Marks};
 use crate::relay::Relay;
@@ -50,12 +50,22 @@ pub(super) struct Sending {
     pub ticket: Ticket,
     pub origin: Origin,
     pub from: CompactString,
+    /// The device that has sent it, or for a receipt, that has acknowledged the message.
+    pub device: CompactString,
     pub id: u128,
     pub to: Whom,
     pub message: Box<str>,
     /// Whether it is not kept, so that it can be delivered on this node alone.
     pub is_passing: bool,
     pub kind: journal::Kind,
+}
+
+impl Sending {
+    /// Whether its client has given a name to it, by which the journal finds out whether it was made before. The
+    /// journal tells the backend of it, too.
+    pub(super) fn is_named(&self) -> bool {
+        matches!(self.origin, Origin::Link(_)) && !self.is_passing
+    }
 }
 
 /// To whom a send goes.
@@ -72,6 +82,8 @@ pub(super) enum Whom {
 #[derive(Debug)]
 pub(super) struct Outgoing<'a> {
     pub from: &'a str,
+    /// The device that sends it; empty for a backend and for a host.
+    pub device: &'a str,
     pub to: Target<'a>,
     pub message: &'a str,
     pub key: &'a str,
@@ -152,11 +164,13 @@ impl Relay {
             Recipients::All => Target::All,
         };
         let is_many = matches!(send.to, Recipients::Many(_));
+        let device = sender.device.clone();
         let sender = Sender { mailbox: Key::NONE, ..sender };
         let origin = sender.asked(cid, (name, content), is_many);
         let from = kept(cx.user(conn).unwrap_or_default());
         let outgoing = Outgoing {
             from: &from,
+            device: &device,
             to,
             message: send.message,
             key: send.key.as_deref().unwrap_or_default(),
@@ -192,9 +206,11 @@ impl Relay {
                 return if waits { devices } else { 0 };
             }
         }
+        let device = by.and_then(|conn| cx.device(conn)).map(kept).unwrap_or_default();
         let to = [Cow::Borrowed(to)];
         let outgoing = Outgoing {
             from,
+            device: &device,
             to: Target::Users(&to),
             message,
             key: "",
@@ -208,22 +224,24 @@ impl Relay {
         devices
     }
 
-    /// Keeps a receipt for a sender who has a mailbox.
+    /// Keeps a receipt for a sender who has a mailbox. `device` is the device of the peer that has acknowledged the
+    /// message.
     #[cold]
     pub(super) fn keep_shared_receipt(
         &mut self,
         cx: &mut Context,
         sender: &str,
-        peer: &str,
+        (peer, device): (&str, &str),
         id: &str,
     ) {
         if !self.v2.has_room(cx) {
-            return self.v2.wait_with_receipt(sender, peer, id);
+            return self.v2.wait_with_receipt(sender, (peer, device), id);
         }
         self.v2.counters.receipts += 1;
         let to = [Cow::Borrowed(sender)];
         let outgoing = Outgoing {
             from: peer,
+            device,
             to: Target::Users(&to),
             message: id,
             // A newer receipt of the same peer replaces an older one.
@@ -259,7 +277,7 @@ impl Relay {
         outgoing: Outgoing<'_>,
         origin: Origin,
     ) -> Outcome {
-        let Outgoing { from, to, message, key, ttl, keep, marks, kind, once } = outgoing;
+        let Outgoing { from, device, to, message, key, ttl, keep, marks, kind, once } = outgoing;
         let ts = self.v2.ids.time(cx.unix_millis());
         let id = self.v2.ids.next(ts);
         let whom = match to {
@@ -278,17 +296,20 @@ impl Relay {
             ticket,
             origin,
             from: kept(from),
+            device: kept(device),
             id,
             to: whom,
             message: message.into(),
             is_passing,
             kind,
         };
+        self.tell_of_unnamed(cx, &sending);
         // What nobody keeps is the first to be dropped.
         if is_passing && !self.v2.has_room(cx) {
             return Outcome::Done(self.deliver_here(cx, sending));
         }
-        match self.v2.give_shared(cx, &sending, (key, ttl, once), keep, marks) {
+        let reports = self.reports_of(cx, &sending);
+        match self.v2.give_shared(cx, &sending, (key, ttl, once), keep, marks, &reports) {
             Progress::Later => {
                 self.v2.note_sending(&sending);
                 self.v2.sendings.waiting.push_back(sending);
@@ -421,6 +442,7 @@ impl V2 {
         (key, ttl, once): (&str, Option<u32>, Option<(&str, u32)>),
         keep: Keep,
         marks: Marks,
+        reports: &[Report],
     ) -> Progress {
         let most = self.boxes.limits().ttl;
         let round = self.round;
@@ -476,6 +498,7 @@ impl V2 {
                 is_final: matches!(sending.origin, Origin::Nobody(_))
                     && sending.kind != journal::Kind::Receipt,
                 once: once.map_or("", |(key, _)| key),
+                reports,
             },
         };
         self.journal(cx).append(sending.ticket, &append)

@@ -1,13 +1,12 @@
 //! What becomes of sends that a shared journal has completed: their answers, and what is delivered on this node
-//! alone because it is not kept.
+//! alone because it is not kept. The file `reported.rs` tells those who watch events.
 
 use compact_str::CompactString;
 
 use crate::engine::{Post, Request};
-use crate::hub::{ConnId, Context};
+use crate::hub::Context;
 use crate::journal::{self, Kept};
 use crate::mailbox::Key;
-use crate::relay::events::Event;
 use crate::relay::{Relay, SCRATCH, v1};
 
 use super::frames::{self, Answer, Code, State, To};
@@ -15,16 +14,6 @@ use super::shared::{Sending, Whom, state_of};
 use super::take::{AFTER, Sender};
 use super::taken::{Asked, Origin};
 use super::{NO_TICKET, second};
-
-impl Sending {
-    /// The device that has made it, by whose connection `conn`.
-    fn device<'a>(&'a self, cx: &'a Context, conn: ConnId) -> &'a str {
-        match &self.origin {
-            Origin::Link(asked) => &asked.device,
-            Origin::Nobody(_) | Origin::Backend { .. } => cx.device(conn).unwrap_or_default(),
-        }
-    }
-}
 
 impl Relay {
     /// Answers a send that the journal has carried out. Returns the best of its states.
@@ -55,7 +44,7 @@ impl Relay {
                 };
                 let best = fates.min().unwrap_or(State::Offline);
                 let state = if users > 0 { best.min(State::Sent) } else { State::Offline };
-                self.tell_of_group_send(cx, &sending);
+                self.finish_group_send(cx, &sending);
                 self.answer_sending(cx, &sending, Answer::Receivers(state, users));
                 state
             }
@@ -105,7 +94,8 @@ impl Relay {
             // The receipt waits until the journal keeps messages again.
             if let Whom::Users(users) = &sending.to {
                 for (user, _) in users {
-                    self.v2.wait_with_receipt(user, &sending.from, &sending.message);
+                    let of = (&*sending.from, &*sending.device);
+                    self.v2.wait_with_receipt(user, of, &sending.message);
                 }
             }
             return None;
@@ -133,12 +123,9 @@ impl Relay {
     /// Delivers a message that is not kept to the connections of this node, because the others cannot be
     /// reached, and answers it.
     pub(super) fn deliver_here(&mut self, cx: &mut Context, sending: Sending) -> State {
-        let Sending { from, id, message, .. } = &sending;
+        let Sending { from, device, id, message, .. } = &sending;
         let ts = (*id >> 80) as u64;
-        let own = match &sending.origin {
-            Origin::Link(asked) => Some(asked.link),
-            _ => None,
-        };
+        let has_own = matches!(sending.origin, Origin::Link(_));
         match &sending.to {
             Whom::Users(users) => {
                 let mut results = Vec::with_capacity(users.len());
@@ -149,9 +136,9 @@ impl Relay {
                     let frame = [frames::VOLATILE, frames::v1_part(&v2.rest), "}"];
                     let pages = cx.send_parts_to_user(user, &frame);
                     let devices = pages + v2.pass_to_links(cx, user, None);
-                    if own.is_some() && *user != *from {
+                    if has_own && *user != *from {
                         frames::mark_own(&mut v2.rest);
-                        v2.pass_to_links(cx, from, own);
+                        v2.pass_to_other_devices(cx, from, device);
                     }
                     self.counters.delivered += u64::from(devices > 0);
                     let state = if devices > 0 { State::Sent } else { State::Offline };
@@ -167,8 +154,8 @@ impl Relay {
 
     /// Sends a message to everyone, which was not sent before.
     fn send_to_all(&mut self, cx: &mut Context, sending: &Sending) -> State {
-        let Sending { from, id, message, origin, .. } = sending;
-        let Origin::Link(Asked { link, conn, device, .. }) = origin else { return State::Offline };
+        let Sending { from, device, id, message, origin, .. } = sending;
+        let Origin::Link(Asked { link, conn, .. }) = origin else { return State::Offline };
         let sender = Sender {
             link: *link,
             conn: *conn,
@@ -177,7 +164,8 @@ impl Relay {
             mailbox: self.v2.boxes.find(from).unwrap_or(Key::NONE),
             slot: 0,
         };
-        let receivers = self.pass_to_all(cx, &sender, *id, message, (*id >> 80) as u64);
+        let at = (*id, (*id >> 80) as u64);
+        let receivers = self.pass_to_all(cx, &sender, at, message, sending.is_named());
         let state = if receivers > 0 { State::Sent } else { State::Offline };
         self.answer_sending(cx, sending, Answer::Receivers(state, receivers));
         state
@@ -186,29 +174,30 @@ impl Relay {
     /// Sends a message to a group to the connections of this node, and posts it to the other nodes,
     /// because it is not kept.
     fn pass_to_large_group(&mut self, cx: &mut Context, sending: &Sending) -> State {
-        let Sending { from, id, message, to, origin, .. } = sending;
+        let Sending { from, device, id, message, to, origin, .. } = sending;
         let Whom::Group(group, except) = to else { return State::Offline };
         if let Origin::Backend { .. } = origin {
             // The backend reaches the members by itself.
             return State::Offline;
         }
         let except: Vec<&str> = except.iter().map(CompactString::as_str).collect();
-        let own = match origin {
-            Origin::Link(asked) => Some(asked.link),
-            _ => None,
-        };
+        let own = matches!(origin, Origin::Link(_)).then_some(device.as_str());
         self.scratch.clear();
         v1::write_broadcast(&mut self.scratch, from, Some(group), message);
         self.counters.broadcasts += 1;
         cx.send_to_group_except(group, &self.scratch, &except);
         if let Origin::Link(Asked { conn, .. }) | Origin::Nobody(Some(conn)) = origin {
             cx.charge_broadcast(*conn);
-            self.tell_of_group(cx, (from, sending.device(cx, *conn)));
+            if sending.is_named() {
+                // The journal has done nothing, so it has told nobody.
+                self.tell_of_group(cx, (from, device));
+            }
         }
         let receivers = self.pass_to_members_here(cx, (from, *id), group, message, own, &except);
         if let Some(engine) = &mut self.engine {
             let post = Post {
                 from,
+                device,
                 group,
                 id: *id,
                 frame: "",
@@ -234,15 +223,15 @@ impl Relay {
         state
     }
 
-    /// Sends a message that is not kept to the v2 connections of the members of a group who are here.
-    /// Returns how many users get it, without the sender.
+    /// Sends a message that is not kept to the v2 connections of the members of a group who are here, and to those of the
+    /// sender, except the device `own`, if there is one. Returns how many users get it, without the sender.
     fn pass_to_members_here(
         &mut self,
         cx: &mut Context,
         (from, id): (&str, u128),
         group: &str,
         message: &str,
-        own: Option<u32>,
+        own: Option<&str>,
         except: &[&str],
     ) -> u64 {
         let mut receivers = self.guests_of(cx, group, from);
@@ -255,73 +244,20 @@ impl Relay {
             v2.pass_to_links(cx, user, None);
             receivers += u64::from(cx.is_online(user));
         }
-        if own.is_some() {
+        if let Some(device) = own {
             frames::mark_own(&mut v2.rest);
-            v2.pass_to_links(cx, from, own);
+            v2.pass_to_other_devices(cx, from, device);
         }
         v2.rest.shrink_to(SCRATCH);
         receivers
     }
 
     /// Posts a message for everyone to the other nodes. Returns how many users are online there.
-    pub(super) fn post_to_all(
-        &mut self,
-        (from, id): (&str, u128),
-        message: &str,
-        has_own: bool,
-    ) -> u64 {
+    pub(super) fn post_to_all(&mut self, sender: &Sender, id: u128, message: &str) -> u64 {
         let Some(engine) = &mut self.engine else { return 0 };
-        let post = Post { from, group: "", id, frame: "", message, except: &[], has_own };
+        let (from, device, has_own) = (&*sender.user, &*sender.device, true);
+        let post = Post { from, device, group: "", id, frame: "", message, except: &[], has_own };
         engine.ask(NO_TICKET, Request::Post(post));
         engine.online_elsewhere()
-    }
-
-    /// Reports a send of a client to users to those who watch events.
-    fn tell_of_send(
-        &mut self,
-        cx: &Context,
-        sending: &Sending,
-        results: &[(CompactString, State)],
-    ) {
-        let conn = match &sending.origin {
-            Origin::Link(asked) => asked.conn,
-            Origin::Nobody(Some(conn)) => *conn,
-            _ => return,
-        };
-        if self.watchers.is_empty() {
-            return;
-        }
-        let Sending { from, id, message, .. } = sending;
-        // The connection may have ended before the journal completed the send.
-        let (user, device) = (from.as_str(), sending.device(cx, conn));
-        let mut rest = String::new();
-        for (to, state) in results {
-            rest.clear();
-            frames::write_rest(*id, from, To::User(to), message, 0, &mut rest);
-            let frame = &[frames::VOLATILE, frames::v1_part(&rest), "}"];
-            self.watchers.tell_all(cx, &Event::Message { user, device, to: Some(to), frame });
-            if *state == State::Offline {
-                self.watchers.tell_all(cx, &Event::Undelivered { user, device, to, frame });
-            }
-        }
-    }
-
-    /// Reports a client's message to a group to those who watch events.
-    fn tell_of_group_send(&mut self, cx: &mut Context, sending: &Sending) {
-        self.counters.broadcasts += 1;
-        let conn = match &sending.origin {
-            Origin::Link(asked) => asked.conn,
-            Origin::Nobody(Some(conn)) => *conn,
-            _ => return,
-        };
-        cx.charge_broadcast(conn);
-        if let Whom::Group(group, _) = &sending.to
-            && !self.watchers.is_empty()
-        {
-            self.scratch.clear();
-            v1::write_broadcast(&mut self.scratch, &sending.from, Some(group), &sending.message);
-            self.tell_of_group(cx, (&sending.from, sending.device(cx, conn)));
-            self.scratch.shrink_to(SCRATCH);
-        }
     }
 }

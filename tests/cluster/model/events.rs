@@ -35,6 +35,11 @@ pub struct Events {
     teller: Option<u64>,
     /// How many numbers were told to be lost.
     lost: u64,
+    /// How often the backend was told of each message, by its text and the user to whom it was sent; no user for a message
+    /// to a group.
+    messages: HashMap<(String, Option<String>), u64>,
+    /// The last message of each client, with a name, of which the backend was told.
+    named: HashMap<u64, u64>,
 }
 
 impl Events {
@@ -60,6 +65,7 @@ impl Events {
         (epoch, seq): (&str, u64),
         text: &str,
         most_lost: u64,
+        is_named: impl Fn(&str) -> bool,
         coverage: &mut Coverage,
     ) {
         let is_whole = most_lost < u64::MAX;
@@ -92,6 +98,9 @@ impl Events {
                 let was = self.online.insert(user, is_online);
                 assert!(!is_whole || was.unwrap_or(false) != is_online, "{event} twice");
             }
+            "message" if event.get("frame").is_some() => {
+                self.told_of_message(&event, is_whole, is_named, coverage);
+            }
             "message" => {
                 let number = event["serial"].as_u64().expect("a number") as usize;
                 let seen = &mut self.seen[number];
@@ -107,6 +116,39 @@ impl Events {
             }
             _ => panic!("{event}"),
         }
+    }
+
+    /// The backend is told of a message. Those to which their client has given a name come in the order of the client's
+    /// sends; of others no node knows what another node has told.
+    fn told_of_message(
+        &mut self,
+        event: &Value,
+        is_whole: bool,
+        is_named: impl Fn(&str) -> bool,
+        coverage: &mut Coverage,
+    ) {
+        coverage.count("events: messages");
+        let frame: Value = serde_json::from_str(event["frame"].as_str().expect("a frame"))
+            .expect("JSON in a string");
+        assert_eq!(frame["formUserId"], event["user"], "{event}");
+        let text = frame["message"].as_str().expect("a text");
+        let to = event["toUserId"].as_str().map(str::to_owned);
+        let times = self.messages.entry((text.to_owned(), to)).or_default();
+        *times += 1;
+        assert!(!is_whole || *times == 1, "the backend is told {times} times of {event}");
+        let (source, serial) = text.split_once('.').expect("a source and a serial");
+        let [source, serial] = [source, serial].map(|it| it.parse::<u64>().expect("a number"));
+        if is_named(text) {
+            let last = self.named.insert(source, serial);
+            let is_behind = last.is_none_or(|last| last <= serial);
+            assert!(!is_whole || is_behind, "{event} after {last:?}");
+        }
+    }
+
+    /// How often the backend was told of a message to a user, or to a group.
+    pub fn times(&self, text: &str, to: Option<&str>) -> u64 {
+        let name = (text.to_owned(), to.map(str::to_owned));
+        self.messages.get(&name).copied().unwrap_or(0)
     }
 
     /// Whether the backend was told last that a user is online, or offline.

@@ -108,6 +108,8 @@ pub struct Model {
     pub downs: u64,
     /// How often a Redis has begun a new epoch.
     pub fresh_epochs: u64,
+    /// The backend is told of each message.
+    tells_messages: bool,
     tick: u64,
     /// The user of each client, and of each page behind them.
     users: Vec<usize>,
@@ -128,7 +130,13 @@ pub struct Model {
 }
 
 impl Model {
-    pub fn new(nodes: usize, clients: &[usize], pages: &[usize], is_whole: bool) -> Self {
+    pub fn new(
+        nodes: usize,
+        clients: &[usize],
+        pages: &[usize],
+        is_whole: bool,
+        tells_messages: bool,
+    ) -> Self {
         let users = [clients, pages].concat();
         Model {
             coverage: Coverage::default(),
@@ -136,6 +144,7 @@ impl Model {
             record: Record::new(),
             downs: 0,
             fresh_epochs: 0,
+            tells_messages,
             tick: 0,
             histories: users.iter().map(|_| History::default()).collect(),
             users,
@@ -539,7 +548,11 @@ impl Model {
     /// The backend is told of an event.
     pub fn told(&mut self, run: u64, place: (&str, u64), text: &str) {
         let most_lost = if self.is_whole { self.fresh_epochs } else { u64::MAX };
-        self.events.told(run, place, text, most_lost, &mut self.coverage);
+        let is_named = |message: &str| {
+            let written = self.written.get(message).expect("it was written");
+            !written.is_volatile && written.source < self.clients
+        };
+        self.events.told(run, place, text, most_lost, is_named, &mut self.coverage);
     }
 
     /// Whether the backend was told that a user is online, or offline.
@@ -581,6 +594,26 @@ impl Model {
         let online: Vec<String> = self.users.iter().map(|user| format!("u{user}")).collect();
         let may_be_lost = |since: u64| self.losses.iter().any(|loss| loss.until >= since);
         self.events.check(self.is_whole, may_be_lost, &online);
+        if self.tells_messages {
+            for (text, written) in &self.written {
+                let is_taken = written.acked_at.is_some() && !may_be_lost(written.sent_at);
+                if is_taken && !written.is_volatile {
+                    self.check_events(text, &written.to);
+                }
+            }
+        }
+    }
+
+    /// The backend is told of a message that was taken, whatever happened to its node.
+    fn check_events(&self, text: &str, to: &To) {
+        let users = match to {
+            To::Users(users) => users.iter().map(|user| Some(format!("u{user}"))).collect(),
+            To::Group(_) => vec![None],
+        };
+        for user in users {
+            let times = self.events.times(text, user.as_deref());
+            assert!(times > 0, "the backend was never told of {text} to {user:?}");
+        }
     }
 
     /// The copies of a message that a client must get.

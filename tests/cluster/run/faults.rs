@@ -300,11 +300,21 @@ impl Run {
         self.redis.state(self.fronts[shard]).is_full = is_full;
     }
 
+    /// Whether a Redis answers nothing.
+    pub fn freeze_redis(&mut self, shard: usize, is_frozen: bool) {
+        self.redis.freeze(self.fronts[shard], is_frozen);
+    }
+
     /// Ends the connection of a node on which it sends commands.
     pub fn cut_commands(&mut self, at: usize, shard: usize, cut: Cut) {
         let machine = self.machines[at].as_ref().expect("it runs");
         let conn = machine.wires[shard].command_conn().expect("it is connected");
         self.redis.cut(conn, cut);
+    }
+
+    /// Ends all connections of a node on which it sends commands.
+    pub fn cut_all_commands(&mut self, at: usize, cut: Cut) {
+        (0..self.fronts.len()).for_each(|shard| self.cut_commands(at, shard, cut));
     }
 
     /// Ends the connection of a node on which it hears the others.

@@ -66,7 +66,8 @@ impl Run {
         relay.mailbox_memory = 64 << 20;
         let bounds = Bounds { messages: 10_000, bytes: 8 << 20, live_bytes: 8 << 20 };
         let shards = (0..shards).map(|at| format!("redis-{at}")).collect();
-        let shape = Shape { relay, config, shards, bounds };
+        let tells_messages = seed.is_multiple_of(3);
+        let shape = Shape { relay, config, shards, bounds, tells_messages };
         let mut run = Run {
             base: Instant::now(),
             shape,
@@ -75,7 +76,7 @@ impl Run {
             machines: (0..NODES).map(|_| None).collect(),
             clients: USERS.iter().enumerate().map(|(at, user)| Client::new(at, *user)).collect(),
             pages: (USERS.len()..).zip(PAGES).map(|(at, user)| Page::new(at, user)).collect(),
-            model: Model::new(NODES, &USERS, &PAGES, is_whole),
+            model: Model::new(NODES, &USERS, &PAGES, is_whole, tells_messages),
             heals: Vec::new(),
             is_calm: false,
             turns: 0,

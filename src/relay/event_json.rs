@@ -1,9 +1,10 @@
-//! Writes an event as JSON.
+//! Writes an event as the JSON that a backend gets.
 
 use std::fmt::Write;
 
-use crate::relay::Event;
 use crate::wire::json;
+
+use super::events::Event;
 
 impl Event<'_> {
     /// Appends the event as a JSON object; `at` is in milliseconds since 1970. What a client wrote
