@@ -140,8 +140,17 @@ impl Core {
 
     /// Publishes to a life at a shard. The reply says to how many it went: to one, or to none.
     pub fn publish_to(&mut self, shard: usize, life: u64, payload: &[u8], then: Then) {
-        let channel = channel_of(&self.settings.prefix, life);
-        self.command(shard, &[b"PUBLISH", channel.as_bytes(), payload], then);
+        let mut digits = itoa::Buffer::new();
+        let life = digits.format(life);
+        // Each message to another node takes this way, so the name of the channel is made where it is sent.
+        self.push(shard, then, |out, (_, prefix)| {
+            resp::begin(out, 3);
+            resp::arg(out, b"PUBLISH");
+            resp::long_arg(out, prefix.len() + CHANNEL.len() + life.len(), |out| {
+                [prefix, CHANNEL, life].iter().for_each(|it| out.extend_from_slice(it.as_bytes()));
+            });
+            resp::arg(out, payload);
+        });
     }
 
     /// The channel of this life.
@@ -253,8 +262,11 @@ impl Core {
     }
 }
 
+/// What stands between the prefix and the number of a life in the name of its channel.
+const CHANNEL: &str = "i:";
+
 fn channel_of(prefix: &str, life: u64) -> String {
-    format!("{prefix}i:{life}")
+    format!("{prefix}{CHANNEL}{life}")
 }
 
 fn write_load(out: &mut Vec<u8>, text: &str) {
