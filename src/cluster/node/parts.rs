@@ -67,8 +67,6 @@ impl Node {
         for shard in &mut core.shards {
             shard.is_subscribed = false;
             shard.wants_subscriber = true;
-            // The lease may be gone with all data of the server: then a new epoch begins with the connection.
-            shard.wants_reconnect = true;
         }
     }
 
