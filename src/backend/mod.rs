@@ -10,13 +10,14 @@ mod key;
 pub(crate) mod metrics;
 mod nodes;
 mod ops;
+mod search;
 pub(crate) mod webhooks;
 
 use std::any::Any;
 
 use crate::engine::Told;
 use crate::hub::{Accept, ConnId, Context, Refused, Reject, Reply, Traced, Upgrade};
-use crate::relay::{Extension, Page, Pushed, Relay, Session, Unread};
+use crate::relay::{Extension, Page, Pushed, Relay, Session, TIMER_OF_HOUR, Unread};
 use crate::wire::http::head::Request;
 use crate::wire::http::response::Response;
 
@@ -119,6 +120,7 @@ impl Extension for Backend {
         conn: ConnId,
         upgrade: &Upgrade<'_>,
     ) -> Option<Result<Accept<Session>, Reject>> {
+        self.api.begin_hour(relay, cx);
         if !self.is_ours(cx, conn, upgrade) {
             return None;
         }
@@ -133,6 +135,7 @@ impl Extension for Backend {
         conn: ConnId,
         request: &Request<'_>,
     ) -> Option<Reply> {
+        self.api.begin_hour(relay, cx);
         if !self.is_ours(cx, conn, request) {
             return None;
         }
@@ -163,8 +166,11 @@ impl Extension for Backend {
         self.api.traces.end(relay, cx, conn);
     }
 
-    fn on_timer(&mut self, relay: &mut Relay, cx: &mut Context) {
-        self.api.traces.go_on(relay, cx);
+    fn on_timer(&mut self, relay: &mut Relay, cx: &mut Context, key: u32) {
+        match key {
+            TIMER_OF_HOUR => self.api.go_on_with_hour(relay, cx),
+            _ => self.api.traces.go_on(relay, cx),
+        }
     }
 
     fn on_kept(

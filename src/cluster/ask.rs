@@ -255,6 +255,9 @@ pub enum Wanted {
         users: Vec<Box<str>>,
         now: bool,
     },
+    Waiting {
+        users: Vec<Box<str>>,
+    },
     Watch {
         user: Box<str>,
         on: bool,
@@ -355,6 +358,7 @@ impl Wanted {
                 Wanted::Members { group: group.into(), after: after.into(), limit }
             }
             Request::AreOnline { users, now } => Wanted::AreOnline { users: all(users), now },
+            Request::Waiting { users } => Wanted::Waiting { users: all(users) },
             Request::Watch { user, on } => Wanted::Watch { user: user.into(), on },
             Request::Ask { of, question } => {
                 let of = match of {
@@ -398,7 +402,7 @@ impl Wanted {
             Wanted::Change { group, user, .. } => group.len() + user.len(),
             Wanted::Block { user, reason, .. } => user.len() + reason.len(),
             Wanted::Members { group, after, .. } => group.len() + after.len(),
-            Wanted::AreOnline { users, .. } => sum(users),
+            Wanted::AreOnline { users, .. } | Wanted::Waiting { users } => sum(users),
             Wanted::Watch { user, .. } => user.len(),
             Wanted::Ask { question, .. } => question.len(),
             Wanted::Answer { answer, .. } => answer.len(),

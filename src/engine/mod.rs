@@ -91,6 +91,11 @@ pub enum Request<'a> {
         /// Whether a user without a connection is not online, although the last one has ended a moment ago.
         now: bool,
     },
+    /// How many messages wait for each of these users. Completed with [`Told::Waiting`].
+    Waiting {
+        /// The users.
+        users: &'a [&'a str],
+    },
     /// Changes of a user's presence are reported to this node from now on, with [`Told::Presence`],
     /// or are not reported any more. Not completed.
     Watch {
@@ -316,6 +321,8 @@ pub enum Told {
     Members(Ticket, Result<(Vec<Box<str>>, u64, bool), Refused>),
     /// Which users are online, in the order of the question.
     Online(Ticket, Result<Vec<bool>, Refused>),
+    /// How many messages wait for each user, in the order of the question; 0 for a user without a mailbox.
+    Waiting(Ticket, Result<Vec<u64>, Refused>),
     /// The presence of a user whom this node watches has changed.
     Presence {
         /// The user.

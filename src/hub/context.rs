@@ -75,6 +75,7 @@ pub struct Context {
     pub(super) users: directory::users::Users,
     pub(super) groups: directory::groups::Groups,
     pub(super) addresses: directory::addresses::Addresses,
+    pub(super) ages: directory::ages::Ages,
     pub(super) pace: input::pace::Pace,
     pub(super) wheel: Wheel,
     /// Until when a connection may be open, in seconds; 0 means without an end. Set when the
@@ -153,6 +154,7 @@ impl Context {
                 config.max_per_address,
                 config.trusted_proxies.clone(),
             ),
+            ages: directory::ages::Ages::default(),
             pace: input::pace::Pace::new(&config),
             wheel: Wheel::with_capacity(most),
             ends: table::column::Column::default(),
@@ -244,6 +246,25 @@ impl Context {
     /// is online the whole time is in exactly one page, whoever else comes and goes.
     pub fn users(&self, from: u64, most: usize) -> (Vec<&str>, Option<u64>) {
         self.users.page(from, most, &self.table)
+    }
+
+    /// Does what [`Context::users`] does with those users for whose ids `matches` returns true. It looks at
+    /// about `looked` users, so a page may have fewer users than `most`, or none, and yet a next page.
+    pub fn find_users(
+        &self,
+        from: u64,
+        matches: impl FnMut(&str) -> bool,
+        most: usize,
+        looked: usize,
+    ) -> (Vec<&str>, Option<u64>) {
+        self.users.find_some(from, matches, (most, looked), &self.table)
+    }
+
+    /// Returns about how long ago a connection was accepted: at most ten seconds too long, or one percent.
+    /// `None` if the connection is gone.
+    pub fn age(&self, conn: ConnId) -> Option<Duration> {
+        self.resolve(conn)?;
+        Some(Duration::from_millis(self.now.saturating_sub(self.ages.of(conn.serial))))
     }
 
     /// Returns the totals so far.

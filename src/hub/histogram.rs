@@ -20,7 +20,7 @@ impl Histogram {
     }
 
     #[inline]
-    pub(super) fn note(&mut self, value: u64) {
+    pub(crate) fn note(&mut self, value: u64) {
         let place = self.bounds.iter().take_while(|bound| **bound < value).count();
         self.counts[place] += 1;
         self.sum = self.sum.saturating_add(value);

@@ -106,6 +106,7 @@ impl Context {
             head = head.min(SURPLUS_HEAD_MS);
         }
         let conn = self.table.insert(Connection::new(peer, facts, self.now));
+        self.ages.note(conn.serial, self.now);
         self.arm(conn.index, self.now.saturating_add(head));
         Ok(conn)
     }

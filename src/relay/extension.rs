@@ -12,6 +12,9 @@ use super::{Pushed, Relay, Session};
 
 /// The key of the extension's timer. The relay's own keys are smaller.
 pub(crate) const TIMER_OF_EXTENSION: u32 = 8;
+/// The key of its timer for the numbers of the last hour.
+#[cfg(feature = "backend")]
+pub(crate) const TIMER_OF_HOUR: u32 = 9;
 
 /// The relay asks its extension before it looks at a request itself. For a request that is not the
 /// extension's own, the extension returns `None`, and the relay answers the request.
@@ -48,8 +51,8 @@ pub(crate) trait Extension: Any + Send + std::fmt::Debug {
     /// Called when such a connection is gone.
     fn on_tracer_close(&mut self, relay: &mut Relay, cx: &mut Context, conn: ConnId);
 
-    /// Called when the timer [`TIMER_OF_EXTENSION`] is due.
-    fn on_timer(&mut self, relay: &mut Relay, cx: &mut Context);
+    /// Called when a timer is due whose key is [`TIMER_OF_EXTENSION`] or larger.
+    fn on_timer(&mut self, relay: &mut Relay, cx: &mut Context, key: u32);
 
     /// Called when the journal has said what became of a message of the extension that had to wait
     /// for it: `place` is the request and the place that the extension has given.

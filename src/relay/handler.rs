@@ -150,9 +150,9 @@ impl Handler for Relay {
     }
 
     fn on_timer(&mut self, cx: &mut Context, key: u32) {
-        if key == TIMER_OF_EXTENSION {
+        if key >= TIMER_OF_EXTENSION {
             self.extend(|it, relay| {
-                it.on_timer(relay, cx);
+                it.on_timer(relay, cx, key);
                 Some(())
             });
             return;

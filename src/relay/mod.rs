@@ -43,7 +43,7 @@ use events::Watchers;
 pub use events::{Event, EventKind};
 pub(crate) use extension::Extension;
 #[cfg(feature = "backend")]
-pub(crate) use extension::TIMER_OF_EXTENSION;
+pub(crate) use extension::{TIMER_OF_EXTENSION, TIMER_OF_HOUR};
 use groups::Groups;
 #[cfg(feature = "backend")]
 #[allow(unused_imports)]

@@ -102,6 +102,7 @@ fn is_for_extension(told: &Told) -> bool {
         | Told::Blocked(..)
         | Told::Nodes(..)
         | Told::Looked(..)
+        | Told::Waiting(..)
         | Told::Listing(..) => true,
         Told::Answers(ticket, ..)
         | Told::Members(ticket, _)

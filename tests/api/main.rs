@@ -15,6 +15,7 @@ mod mailbox;
 mod metrics;
 #[cfg(feature = "cluster")]
 mod nodes;
+mod online;
 mod routes;
 mod slow_readers;
 mod store;

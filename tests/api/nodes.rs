@@ -133,6 +133,10 @@ fn every_node_knows_who_is_online_on_any_node() {
     assert_eq!(page, json!({"count":3,"users":["ann","bob"],"next":"bob"}));
     let (_, page) = same(&mut pair, "GET", "/api/online?limit=2&after=bob", "");
     assert_eq!(page, json!({"count":3,"users":["carol"],"next":null}));
+    let (_, found) = same(&mut pair, "GET", "/api/online?contains=A&limit=1", "");
+    assert_eq!(found, json!({"count":3,"users":["ann"],"next":"ann"}));
+    let (_, found) = same(&mut pair, "GET", "/api/online?contains=A&limit=1&after=ann", "");
+    assert_eq!(found, json!({"count":3,"users":["carol"],"next":null}));
     for (user, node) in [("ann", "one"), ("bob", "two"), ("carol", "two")] {
         let (_, found) = same(&mut pair, "GET", &format!("/api/users/{user}"), "");
         assert_eq!(
@@ -143,6 +147,34 @@ fn every_node_knows_who_is_online_on_any_node() {
     let (_, nobody) = same(&mut pair, "GET", "/api/users/nobody", "");
     let expected = json!({"user":"nobody","online":false,"connections":[],"groups":[],"mailbox":null,"block":null});
     assert_eq!(nobody, expected);
+}
+
+#[test]
+fn details_of_users_are_the_same_on_every_node() {
+    let mut pair = pair();
+    let _second = pair.nodes[1].connect("/websocket/ann?device=pad");
+    until(|| {
+        pair.backends[0].get("/api/users/ann").1["connections"].as_array().unwrap().len() == 2
+    });
+    for _ in 0..2 {
+        pair.backends[0].post("/api/send", r#"{"user":"carol","message":1}"#);
+    }
+    for backend in &mut pair.backends {
+        let (status, mut page) = backend.get("/api/online?details=true");
+        assert_eq!(status, 200, "{page}");
+        for user in page["users"].as_array_mut().unwrap() {
+            let age = user.as_object_mut().unwrap().remove("age").unwrap();
+            assert!(age.as_u64().unwrap() < 60, "{age}");
+        }
+        let users = json!([
+            {"user":"ann","connections":2,"waiting":0},
+            {"user":"bob","connections":1,"waiting":0},
+            {"user":"carol","connections":1,"waiting":2},
+        ]);
+        assert_eq!(page, json!({"count":3,"users":users,"next":null}));
+        let (status, hour) = backend.get("/api/stats/hour");
+        assert_eq!((status, &hour["period"], &hour["missing"]), (200, &json!(10), &json!(0)));
+    }
 }
 
 #[test]

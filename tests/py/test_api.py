@@ -115,6 +115,13 @@ class Answers(Described):
         self.assertEqual(self.ask("DELETE", "/api/groups/room 1/members/alice")[0], 200)
         online = self.ask("GET", "/api/online", query={"limit": 5})[1]
         self.assertEqual(online, {"count": 1, "users": ["alice"], "next": None})
+        found = self.ask("GET", "/api/online", query={"contains": "LIC", "details": "true"})[1]
+        age = found["users"][0].pop("age")
+        self.assertEqual(found, {"count": 1, "users": [{"user": "alice", "connections": 1, "waiting": 0}], "next": None})
+        self.assertLess(age, 60)
+        self.assertEqual(self.ask("GET", "/api/online", query={"contains": "nobody"})[1]["users"], [])
+        hour = self.ask("GET", "/api/stats/hour")[1]
+        self.assertEqual((hour["period"], "missing" in hour), (10, False))
         self.assertTrue(self.ask("GET", "/api/users/alice")[1]["online"])
         self.assertFalse(self.ask("GET", "/api/users/张三")[1]["online"])
         self.assertEqual(self.ask("GET", "/api/stats")[1]["longlink_users"], 1)

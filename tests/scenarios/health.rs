@@ -147,3 +147,15 @@ fn the_demo_page_learns_whether_messages_survive_a_crash() {
         assert_eq!(page(&mut link, "/demo/server.json"), (200, expected), "{now:?}");
     }
 }
+
+#[test]
+fn the_demo_page_learns_that_redis_keeps_messages_and_no_file() {
+    let cable = Arc::new(AtomicBool::new(true));
+    let relay = Relay::new(RelayConfig::default()).with_engine(Box::new(Cable(cable.clone())));
+    let mut link = link_of(Config::default(), relay);
+    let expected = (200, r#"{"tickets":false,"store":false,"redis":true}"#.to_owned());
+    for is_up in [true, false] {
+        cable.store(is_up, Relaxed);
+        assert_eq!(page(&mut link, "/demo/server.json"), expected);
+    }
+}

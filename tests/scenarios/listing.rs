@@ -67,6 +67,34 @@ impl Place {
     }
 }
 
+#[test]
+fn a_search_looks_at_a_bounded_number_of_users_and_finds_all_of_them_in_all_pages() {
+    let mut place = Place::new(7_000);
+    for n in 0..6_000 {
+        place.open(&format!("u{n:04}"));
+    }
+    let (mut found, mut from, mut requests) = (Vec::new(), 0, 0);
+    loop {
+        let mut looked = 0;
+        let matches = |user: &str| {
+            looked += 1;
+            user.ends_with("77")
+        };
+        let (page, next) = place.bare.hub.find_users(from, matches, 5, 1_000);
+        assert!(page.len() <= 5);
+        found.extend(page.into_iter().map(str::to_owned));
+        assert!(looked < 1_000 + 2 * 400, "one request has looked at {looked} users");
+        requests += 1;
+        let Some(next) = next else { break };
+        assert!(next > from);
+        from = next;
+    }
+    found.sort();
+    let all: Vec<String> = (0..60).map(|n| format!("u{n:02}77")).collect();
+    assert_eq!(found, all, "each is found once");
+    assert!((6..=30).contains(&requests), "{requests} requests");
+}
+
 /// How many of the listed users stay throughout, and how many of these were listed more than once.
 fn stayed(seen: &HashMap<String, u32>) -> (usize, usize) {
     let stayed = seen.iter().filter(|(user, _)| user.starts_with("stay"));

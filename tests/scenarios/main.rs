@@ -9,6 +9,8 @@ mod door;
 mod ends;
 mod fragments;
 mod health;
+#[cfg(feature = "backend")]
+mod hour;
 mod http;
 mod judging;
 mod last_word;

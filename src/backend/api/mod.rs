@@ -9,6 +9,7 @@ mod cluster;
 mod failure;
 mod gate;
 mod groups;
+mod hour;
 mod kick;
 mod late;
 mod mailbox;
@@ -36,7 +37,7 @@ use crate::wire::http::head::Request;
 use crate::wire::http::response::Response;
 
 use super::config::BackendConfig;
-use super::metrics::System;
+use super::metrics::{Hour, System};
 use super::nodes::{Next, Nodes, Question, Turn, cut_off};
 use super::webhooks::Webhooks;
 pub(super) use blocks::closed_for;
@@ -47,7 +48,7 @@ use replay::Replays;
 use route::Route;
 pub(super) use trace::Traces;
 use tries::Tries;
-pub(super) use users::connections;
+pub(super) use users::{connections, oldest};
 
 /// Answers a backend's requests.
 #[derive(Debug)]
@@ -59,6 +60,7 @@ pub struct Api {
     pub webhooks: Option<Webhooks>,
     pub traces: Traces,
     system: System,
+    hour: Hour,
     nodes: Nodes,
 }
 
@@ -69,6 +71,7 @@ struct Call<'a> {
     replays: &'a mut Replays,
     webhooks: Option<&'a Webhooks>,
     system: &'a System,
+    hour: &'a Hour,
     request: &'a Request<'a>,
     /// The name of the request, if its answer has to wait.
     request_name: u32,
@@ -95,8 +98,8 @@ impl Api {
         let replays = Replays::new(config.idempotency_time);
         let (tries, system) = (Tries::default(), System::look());
         let traces = Traces::default();
-        let (late, nodes) = (Late::default(), Nodes::default());
-        Api { config, replays, late, tries, traces, webhooks: None, system, nodes }
+        let (late, nodes, hour) = (Late::default(), Nodes::default(), Hour::default());
+        Api { config, replays, late, tries, traces, webhooks: None, system, hour, nodes }
     }
 
     pub fn max_memberships(&self) -> usize {
@@ -152,7 +155,7 @@ impl Api {
         if request.body().is_none() {
             return Reply::Read { at_most: self.config.max_body };
         }
-        let Api { replays, late, webhooks, system, nodes, .. } = self;
+        let Api { replays, late, webhooks, system, hour, nodes, .. } = self;
         let webhooks = webhooks.as_ref();
         let request_name = late.next_request();
         let call = &mut Call {
@@ -161,6 +164,7 @@ impl Api {
             replays,
             webhooks,
             system,
+            hour,
             request,
             request_name,
             unfinished: None,
@@ -200,7 +204,7 @@ impl Api {
         name: u32,
         before: Option<Vec<u8>>,
     ) {
-        let Api { replays, late, webhooks, system, nodes, .. } = self;
+        let Api { replays, late, webhooks, system, hour, nodes, .. } = self;
         let Some(Claimed { path, body, conn, joined }) = late.take(name) else { return };
         let head = format!("POST {path} HTTP/1.1\r\nHost: node\r\n\r\n");
         let webhooks = webhooks.as_ref();
@@ -212,6 +216,7 @@ impl Api {
                 replays,
                 webhooks,
                 system,
+                hour,
                 request,
                 // It is the name that has just become free.
                 request_name: name,
@@ -289,11 +294,11 @@ impl Api {
         let Some(told) = self.traces.hear(relay, cx, told) else { return };
         let ticket = match &told {
             Told::Asked(asked, question) => {
-                let Api { nodes, webhooks, system, traces, .. } = self;
+                let Api { nodes, webhooks, system, traces, hour, .. } = self;
                 let stats = |relay: &mut Relay, cx: &mut Context| {
                     stats::metrics(cx, relay, webhooks.as_ref(), system).json()
                 };
-                let answer = Question::answer(question, (nodes, traces), relay, cx, stats);
+                let answer = Question::answer(question, (nodes, traces, &*hour), relay, cx, stats);
                 let (asked, answer) = (asked.clone(), &*answer);
                 return relay.ask_engine(Ticket::MAX, Ask::Answer { asked, answer });
             }
@@ -305,6 +310,7 @@ impl Api {
             | Told::Changed(ticket, _)
             | Told::Blocked(ticket, _)
             | Told::Online(ticket, _)
+            | Told::Waiting(ticket, _)
             | Told::Mailbox(ticket, _)
             | Told::Claimed(ticket, _)
             | Told::Nodes(ticket, _)
@@ -317,6 +323,17 @@ impl Api {
         if let Some((request, before)) = again {
             self.carry_out(cx, relay, request, before);
         }
+    }
+
+    /// Begins to remember the last hour, if that has not begun.
+    #[inline]
+    pub fn begin_hour(&mut self, relay: &Relay, cx: &mut Context) {
+        self.hour.begin(cx, relay);
+    }
+
+    /// The timer with which the extension remembers the last hour is due.
+    pub fn go_on_with_hour(&mut self, relay: &Relay, cx: &mut Context) {
+        self.hour.take(cx, relay, &self.system);
     }
 
     /// A connection of a user has opened, or is gone, on a node that shares its users with others.

@@ -35,6 +35,27 @@ pub fn limit(request: &Request<'_>) -> Result<usize, Failure> {
     limit.ok_or_else(|| Failure::bad_value("limit", "1 to 1000"))
 }
 
+/// The longest part of an id that can be searched for: as long as an id can be.
+const MOST_OF_ID: usize = 128;
+
+/// Returns the part that the ids of the users have to contain; `None` if all users are wanted.
+pub fn contains<'a>(request: &'a Request<'_>) -> Result<Option<Cow<'a, str>>, Failure> {
+    let part = value(request, "contains")?;
+    if part.as_ref().is_some_and(|part| !(1..=MOST_OF_ID).contains(&part.len())) {
+        return Err(Failure::bad_value("contains", "1 to 128 bytes"));
+    }
+    Ok(part)
+}
+
+/// Whether more is to be told of each user than the id.
+pub fn wants_details(request: &Request<'_>) -> Result<bool, Failure> {
+    match value(request, "details")?.as_deref() {
+        None | Some("false") => Ok(false),
+        Some("true") => Ok(true),
+        Some(_) => Err(Failure::bad_value("details", "true or false")),
+    }
+}
+
 /// Returns `after`, the `next` of the page before. The page begins after this entry.
 pub fn after<'a>(request: &'a Request<'_>) -> Result<Option<Cow<'a, str>>, Failure> {
     value(request, "after")

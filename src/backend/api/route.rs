@@ -15,8 +15,8 @@ use super::failure::Failure;
 #[cfg(feature = "tickets")]
 use super::ticket;
 use super::{
-    Answer, Call, backup, batch, blocks, body, cluster, groups, kick, mailbox, online, query, send,
-    stats, users,
+    Answer, Call, backup, batch, blocks, body, cluster, groups, hour, kick, mailbox, online, query,
+    send, stats, users,
 };
 
 /// The parts of a request's path that are in the places of the names in braces, in their order.
@@ -24,18 +24,20 @@ type Names<'a> = [&'a str; 2];
 type Function = fn(&mut Call<'_>, Names<'_>) -> Answer;
 
 const PAGE: &[&str] = &["limit", "after"];
+const ONLINE: &[&str] = &["limit", "after", "contains", "details"];
 const HISTORY: &[&str] = &["limit", "before"];
 
 /// The routes that are used most come first, because they are searched in this order.
-const ROUTES: [Row; 20] = [
+const ROUTES: [Row; 21] = [
     row("/api/send", &[("POST", |call, _| send::send(call))], &[]),
     row("/api/batch", &[("POST", |call, _| batch::send_all(call))], &[]),
     row("/api/kick", &[("POST", |call, _| kick::kick(call))], &[]),
     row("/api/block", &[("POST", |call, _| blocks::block(call))], &[]),
     row("/api/blocks", &[("GET", |call, _| blocks::page(call))], PAGE),
     row("/api/ticket", &[("POST", |call, _| mint(call))], &[]),
-    row("/api/online", &[("GET", |call, _| online::page(call))], PAGE),
+    row("/api/online", &[("GET", |call, _| online::page(call))], ONLINE),
     row("/api/stats", &[("GET", |call, _| stats::json(call))], &[]),
+    row("/api/stats/hour", &[("GET", |call, _| hour::json(call))], &[]),
     row("/api/nodes", &[("GET", |call, _| cluster::list(call))], &[]),
     row("/metrics", &[("GET", |call, _| Ok(stats::text(call)))], &[]),
     row("/api/blocks/{user}", &[("DELETE", |call, [user, _]| blocks::lift(call, user))], &[]),

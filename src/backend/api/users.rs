@@ -36,6 +36,8 @@ pub struct Connection<'a> {
     peer: Option<String>,
     /// How many bytes wait for the client to read them.
     queued: usize,
+    /// About how many seconds ago the connection was accepted.
+    age: u64,
 }
 
 /// Describes a connection.
@@ -46,6 +48,7 @@ pub fn describe(cx: &Context, conn: ConnId) -> Connection<'_> {
         active: !cx.is_parked(conn),
         peer: cx.peer(conn).filter(|peer| peer.addr().is_some()).map(|peer| peer.to_string()),
         queued: cx.queued(conn),
+        age: cx.age(conn).unwrap_or_default().as_secs(),
     }
 }
 
@@ -53,6 +56,12 @@ pub fn describe(cx: &Context, conn: ConnId) -> Connection<'_> {
 pub fn connections<'a>(cx: &'a Context, user: &str, node: Option<&'a str>) -> Vec<Connection<'a>> {
     let connections = cx.connections_of(user);
     connections.iter().map(|&conn| Connection { node, ..describe(cx, conn) }).collect()
+}
+
+/// About how many seconds ago the oldest connection of a user to this node was accepted.
+pub fn oldest(cx: &Context, user: &str) -> u64 {
+    let ages = cx.connections_of(user).into_iter().filter_map(|conn| cx.age(conn));
+    ages.max().unwrap_or_default().as_secs()
 }
 
 /// A user, whichever nodes have connections of the user.

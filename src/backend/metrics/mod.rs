@@ -1,12 +1,13 @@
 //! Metrics: what a server is doing, in numbers, for Prometheus and as JSON.
 //!
 //! This module counts nothing. The hub, the relay and the webhooks count, and their counts are read
-//! when somebody asks. Each metric is described once, for both formats. This module must not know
+//! when somebody asks, and every ten seconds for the last hour. Each metric is described once, for both formats. This module must not know
 //! requests and users.
 
 mod cluster;
 mod family;
 mod gather;
+mod hour;
 mod process;
 mod store;
 mod text;
@@ -20,6 +21,7 @@ use crate::relay::{Counters, MailboxCounters, MailboxGauges};
 
 use super::webhooks::WebhookStats;
 use gather::Sheet;
+pub(super) use hour::{Hour, PERIOD, Past};
 pub(super) use process::System;
 pub(super) use text::CONTENT_TYPE;
 

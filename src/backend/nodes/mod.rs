@@ -19,9 +19,9 @@ use crate::relay::{FIRST_OF_EXTENSION, Relay};
 use crate::wire::http::response::Response;
 
 use super::api::{Failure, Unfinished};
-pub use question::{Question, Spread};
+pub use question::{Find, Question, Spread};
 use roll::Roll;
-pub use roll::{Listed, merge};
+pub use roll::{Listed, Part, merge};
 pub use watch::{TOLD_EVERY, Watches};
 
 /// How many tickets there are.

@@ -6,8 +6,10 @@ use crate::hub::Context;
 use crate::relay::Relay;
 use crate::relay::blocks::close_all;
 
-use super::super::api::{Traces, closed_for, connections};
-use super::Nodes;
+use super::super::api::{Traces, closed_for, connections, oldest};
+use super::super::metrics::Hour;
+use super::super::search::{LOOKED, Needle};
+use super::{Nodes, Part};
 
 /// A question. It travels as JSON. A node that does not know it, because its program is older, answers
 /// nothing.
@@ -22,15 +24,60 @@ pub enum Question {
     Block { user: String },
     /// The users behind `after`, in the order of their ids.
     Users { after: String, limit: usize },
+    /// Some of the users, or more of each than the id.
+    Find(Find),
     /// A message goes to everyone, or to the members of a group; the answer is how many connections get it.
     Spread(Spread),
     /// The numbers of the node.
     Stats,
+    /// The numbers of the last hour.
+    Hour,
     /// What a user does is to be told to a node for some seconds, or not any more; the answer is the user's
     /// connections.
     Watch { user: String, node: String, on: bool },
     /// What a watched user has done on a node, without the time.
     Traced { user: String, node: String, lines: Vec<String> },
+}
+
+/// Which of the users who are online a page has.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Find {
+    /// The page begins behind this user.
+    pub after: String,
+    /// How many users it has at most.
+    pub limit: usize,
+    /// What their ids contain.
+    pub contains: Option<String>,
+    /// Whether more is to be told of each user than the id.
+    pub details: bool,
+}
+
+impl Find {
+    /// The question for other nodes. Those whose program is older understand it if all users are listed.
+    pub fn question(&self) -> Question {
+        match self {
+            Find { after, limit, contains: None, details: false } => {
+                Question::Users { after: after.clone(), limit: *limit }
+            }
+            find => Question::Find(find.clone()),
+        }
+    }
+
+    /// The part that this node has.
+    pub fn part(&self, nodes: &mut Nodes, cx: &Context) -> Part {
+        let mut needle = Needle::new(self.contains.as_deref());
+        let bounds = (self.limit, LOOKED);
+        let mut part = nodes.roll.page(&self.after, |user| needle.is_in(user), bounds, cx.now());
+        for it in &mut part.users {
+            // A user whose last connection is being closed has left.
+            it.is_here &= cx.is_online(&it.user);
+            if self.details {
+                it.connections = cx.connections_of(&it.user).len() as u32;
+                it.age = oldest(cx, &it.user);
+            }
+        }
+        part
+    }
 }
 
 /// A message that each node sends to its own connections, because it is not kept.
@@ -65,7 +112,7 @@ impl Question {
     /// Answers a question of another node. `stats` returns the numbers of this node.
     pub fn answer(
         text: &[u8],
-        (nodes, traces): (&mut Nodes, &mut Traces),
+        (nodes, traces, hour): (&mut Nodes, &mut Traces, &Hour),
         relay: &mut Relay,
         cx: &mut Context,
         stats: impl FnOnce(&mut Relay, &mut Context) -> String,
@@ -79,8 +126,12 @@ impl Question {
             Question::Kick { user, reason } => serde_json::to_vec(&close_all(cx, &user, &reason)),
             Question::Block { user } => serde_json::to_vec(&closed_for(relay, &user)),
             Question::Users { after, limit } => {
-                serde_json::to_vec(&nodes.roll.page_now(cx, &after, limit))
+                let find = Find { after, limit, ..Find::default() };
+                let Part { users, end } = find.part(nodes, cx);
+                serde_json::to_vec(&(users, end.is_some()))
             }
+            Question::Find(find) => serde_json::to_vec(&find.part(nodes, cx)),
+            Question::Hour => serde_json::to_vec(&hour.past(cx)),
             Question::Spread(spread) => serde_json::to_vec(&spread.send(relay, cx)),
             Question::Watch { user, node, on } => {
                 return traces.watch(relay, cx, (&user, &node), on);

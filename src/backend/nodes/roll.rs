@@ -12,8 +12,6 @@ use std::time::{Duration, Instant};
 use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 
-use crate::hub::Context;
-
 /// For how long a user who has left is named. It is longer than the nodes are waited for.
 const KEPT: Duration = Duration::from_secs(10);
 /// The most users who have left and are named. Beyond it those who left first are forgotten.
@@ -41,6 +39,42 @@ pub struct Listed {
     pub user: String,
     /// Whether the user is connected, or else has left lately.
     pub is_here: bool,
+    /// How many connections the user has to the node.
+    #[serde(default)]
+    pub connections: u32,
+    /// About how long ago the oldest of them was accepted, in seconds.
+    #[serde(default)]
+    pub age: u64,
+}
+
+/// A part of the list.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Answer")]
+pub struct Part {
+    /// The users whom it lists, in the order of their ids.
+    pub users: Vec<Listed>,
+    /// The last user whom the node has looked at, if it has more users behind this one.
+    pub end: Option<String>,
+}
+
+/// What a node answers: a part, or the users with the word whether there are more behind the last one.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Answer {
+    Users(Vec<Listed>, bool),
+    Part { users: Vec<Listed>, end: Option<String> },
+}
+
+impl From<Answer> for Part {
+    fn from(answer: Answer) -> Self {
+        match answer {
+            Answer::Users(users, has_more) => {
+                let end = users.last().filter(|_| has_more).map(|it| it.user.clone());
+                Part { users, end }
+            }
+            Answer::Part { users, end } => Part { users, end },
+        }
+    }
 }
 
 impl Roll {
@@ -68,25 +102,33 @@ impl Roll {
         }
     }
 
-    /// Returns the first users behind `after`, in the order of their ids, at most `most` of them, and whether
-    /// there are more.
-    pub fn page(&mut self, after: &str, most: usize, now: Instant) -> (Vec<Listed>, bool) {
+    /// Returns the first users behind `after` for whose ids `matches` returns true, in the order of their
+    /// ids. It looks at no more than `looked` users, and returns at most `most` of them.
+    pub fn page(
+        &mut self,
+        after: &str,
+        mut matches: impl FnMut(&str) -> bool,
+        (most, looked): (usize, usize),
+        now: Instant,
+    ) -> Part {
         self.forget_old(now);
         let behind = (Bound::Excluded(after), Bound::Unbounded);
-        let mut users = self.users.range::<str, _>(behind);
-        let listed = |(user, standing): (&CompactString, &Standing)| Listed {
-            user: user.to_string(),
-            is_here: matches!(standing, Standing::Here(_)),
-        };
-        let page = users.by_ref().take(most).map(listed).collect();
-        (page, users.next().is_some())
-    }
-
-    /// The same. A user whose last connection is being closed has left.
-    pub fn page_now(&mut self, cx: &Context, after: &str, most: usize) -> Part {
-        let (mut page, more) = self.page(after, most, cx.now());
-        page.iter_mut().for_each(|it| it.is_here &= cx.is_online(&it.user));
-        (page, more)
+        let (mut part, mut last) = (Part::default(), None);
+        for (seen, (user, standing)) in self.users.range::<str, _>(behind).enumerate() {
+            if seen == looked || part.users.len() == most {
+                part.end = last.map(CompactString::to_string);
+                break;
+            }
+            last = Some(user);
+            if matches(user) {
+                let (is_here, connections) = match standing {
+                    Standing::Here(connections) => (true, *connections),
+                    Standing::Left(_) => (false, 0),
+                };
+                part.users.push(Listed { user: user.to_string(), is_here, connections, age: 0 });
+            }
+        }
+        part
     }
 
     fn forget_old(&mut self, now: Instant) {
@@ -103,33 +145,36 @@ impl Roll {
     }
 }
 
-/// A part of the list, and whether the node has more behind it.
-pub type Part = (Vec<Listed>, bool);
-
 /// Makes one page of at most `most` users out of the parts of all nodes. Returns the users who are
 /// connected to a node, those who have only left one lately, both in their order, and the place of the
 /// next page.
-pub fn merge(parts: Vec<Part>, most: usize) -> (Vec<String>, Vec<String>, Option<String>) {
+pub fn merge(parts: Vec<Part>, most: usize) -> (Vec<Listed>, Vec<String>, Option<String>) {
     // Behind the end of a part that has more nothing is known.
-    let ends = parts.iter().filter(|(_, more)| *more).filter_map(|(part, _)| part.last());
-    let end = ends.map(|it| it.user.clone()).min();
-    let mut users = BTreeMap::<String, bool>::new();
-    let mut has_more = end.is_some();
-    for Listed { user, is_here } in parts.into_iter().flat_map(|(part, _)| part) {
-        if end.as_ref().is_none_or(|end| user <= *end) {
-            *users.entry(user).or_default() |= is_here;
+    let end = parts.iter().filter_map(|part| part.end.clone()).min();
+    let mut users = BTreeMap::<String, Listed>::new();
+    for listed in parts.into_iter().flat_map(|part| part.users) {
+        if end.as_ref().is_none_or(|end| listed.user <= *end) {
+            match users.get_mut(&listed.user) {
+                Some(known) => {
+                    known.is_here |= listed.is_here;
+                    known.connections = known.connections.saturating_add(listed.connections);
+                    known.age = known.age.max(listed.age);
+                }
+                None => {
+                    users.insert(listed.user.clone(), listed);
+                }
+            }
         }
     }
     let (mut here, mut left, mut last) = (Vec::new(), Vec::new(), None);
-    for (user, is_here) in users {
+    for (user, listed) in users {
         if here.len() + left.len() == most {
-            has_more = true;
-            break;
+            return (here, left, last);
         }
         last = Some(user.clone());
-        if is_here { here.push(user) } else { left.push(user) }
+        if listed.is_here { here.push(listed) } else { left.push(user) }
     }
-    (here, left, last.filter(|_| has_more))
+    (here, left, end)
 }
 
 #[cfg(test)]
@@ -137,9 +182,11 @@ mod tests {
     use super::*;
 
     fn names(roll: &mut Roll, after: &str, most: usize, now: Instant) -> (Vec<String>, bool) {
-        let (page, more) = roll.page(after, most, now);
+        let page = roll.page(after, |_| true, (most, usize::MAX), now);
         let name = |it: &Listed| format!("{}{}", it.user, if it.is_here { "" } else { " left" });
-        (page.iter().map(name).collect(), more)
+        let last = page.users.last().map(|it| it.user.clone());
+        assert!(page.end.is_none() || page.end == last);
+        (page.users.iter().map(name).collect(), page.end.is_some())
     }
 
     #[test]
@@ -173,17 +220,51 @@ mod tests {
     }
 
     #[test]
+    fn a_search_looks_at_a_bounded_number_of_users_and_the_next_one_goes_on_behind_them() {
+        let (mut roll, now) = (Roll::default(), Instant::now());
+        for n in 0..100 {
+            roll.opened(&format!("u{n:02}"));
+        }
+        roll.opened("u07");
+        let (mut found, mut after, mut pages) = (Vec::new(), String::new(), 0);
+        loop {
+            let mut looked = 0;
+            let matches = |user: &str| {
+                looked += 1;
+                user.ends_with('7')
+            };
+            let part = roll.page(&after, matches, (3, 15), now);
+            assert!(looked <= 15 && part.users.len() <= 3, "{looked} {part:?}");
+            found.extend(part.users.iter().map(|it| (it.user.clone(), it.connections)));
+            pages += 1;
+            let Some(end) = part.end else { break };
+            after = end;
+        }
+        let expected: Vec<_> =
+            (0..10).map(|n| (format!("u{n}7"), if n == 0 { 2 } else { 1 })).collect();
+        assert_eq!((found, pages), (expected, 7));
+    }
+
+    #[test]
     fn a_page_of_all_nodes_has_each_user_once_and_ends_where_a_node_knows_more() {
-        let part = |users: &[&str], more| {
+        let part = |users: &[&str], more: bool| {
             let listed = |user: &&str| Listed {
                 user: user.trim_start_matches('-').to_owned(),
                 is_here: !user.starts_with('-'),
+                connections: 1,
+                age: 10 * u64::from(more),
             };
-            (users.iter().map(listed).collect::<Vec<_>>(), more)
+            let users: Vec<_> = users.iter().map(listed).collect();
+            let end = users.last().map(|it| it.user.clone()).filter(|_| more);
+            Part { users, end }
         };
         let parts = || vec![part(&["a", "-c", "e"], true), part(&["-a", "b", "-d", "f"], false)];
         let names =
             |users: &[&str]| users.iter().map(|user| (*user).to_owned()).collect::<Vec<_>>();
+        let merge = |parts, most| {
+            let (here, left, next) = merge(parts, most);
+            (here.iter().map(|it| it.user.clone()).collect::<Vec<_>>(), left, next)
+        };
         assert_eq!(
             merge(parts(), 9),
             (names(&["a", "b", "e"]), names(&["c", "d"]), Some("e".to_owned()))
@@ -193,6 +274,26 @@ mod tests {
         assert_eq!(merge(whole.clone(), 3), (names(&["a", "b", "c"]), vec![], None));
         assert_eq!(merge(whole, 2), (names(&["a", "b"]), vec![], Some("b".to_owned())));
         assert_eq!(merge(vec![part(&[], false)], 2), (vec![], vec![], None));
+        // A part in which nothing was found says how far the node has looked.
+        let looked = |end: &str| Part { users: Vec::new(), end: Some(end.to_owned()) };
+        let found = vec![looked("m"), part(&["a", "z"], false), looked("n")];
+        assert_eq!(merge(found, 9), (names(&["a"]), vec![], Some("m".to_owned())));
+    }
+
+    #[test]
+    fn the_connections_of_a_user_to_several_nodes_are_added_up_and_the_oldest_counts() {
+        let listed = |connections, age| Part {
+            users: vec![Listed {
+                user: "a".to_owned(),
+                is_here: connections > 0,
+                connections,
+                age,
+            }],
+            end: None,
+        };
+        let (here, left, next) = merge(vec![listed(2, 7), listed(0, 0), listed(1, 9)], 5);
+        assert_eq!((here[0].connections, here[0].age), (3, 9));
+        assert_eq!((here.len(), left.len(), next), (1, 0, None));
     }
 
     #[test]

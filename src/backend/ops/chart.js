@@ -1,9 +1,10 @@
-// A chart of lines over the last minutes, at most ten. It knows nothing of servers.
+// A chart of lines over the last minutes, at most sixty. It knows nothing of servers.
 
 import { lang, t } from './words.js';
 
-const SPANS = [1, 2, 5, 10]; // the widths that a chart can have, in minutes; it has the first that shows all values
+const SPANS = [1, 2, 5, 10, 20, 30, 60]; // the widths that a chart can have, in minutes; it has the first that shows all values
 const MINUTE = 60_000;
+const LIVE = 10 * MINUTE; // for so long a chart keeps the values that were added to it
 const WIDTH = 600;
 const HEIGHT = 120;
 const SVG = 'http://www.w3.org/2000/svg';
@@ -25,10 +26,15 @@ function ceiling(value, binary) {
 
 /** A card with a title, the present values, and a line for each series. */
 export class Chart {
-  /** The points `{ at, values }` of the chart; a value of null is a gap. */
+  /** The points `{ at, values }` that were there before the first live one; a value of null is a gap. */
+  #past = [];
+  #live = [];
+  /** The points that are shown. */
   #points = [];
   #lines = [];
   #pointed = null;
+  /** How many minutes the chart shows at most. */
+  #most = SPANS.at(-1);
 
   /** `title` and `series` are names in `words.js`; `format` turns a value into text. */
   constructor(parent, { title, series, format, binary = false }) {
@@ -64,22 +70,36 @@ export class Chart {
     this.plot.addEventListener('pointerleave', () => this.#point(null));
   }
 
-  /** Adds the values of a moment, and removes values that are older than the chart is wide. */
+  /** Adds the values of a moment. A chart does not begin with a moment of which nothing is known. */
   add(at, values) {
-    this.#points.push({ at, values });
-    const from = at - SPANS.at(-1) * MINUTE;
-    while (this.#points[0].at < from) this.#points.shift();
+    if (this.#live.length === 0 && values.every((value) => value === null)) return;
+    this.#live.push({ at, values });
+    while (this.#live[0].at < at - LIVE) this.#live.shift();
+    this.draw();
+  }
+
+  /** Sets the points from before the chart was there. */
+  remember(points) {
+    this.#past = points;
+    this.draw();
+  }
+
+  /** Shows at most so many minutes. */
+  show(minutes) {
+    this.#most = minutes;
     this.draw();
   }
 
   draw() {
-    const last = this.#points.at(-1);
-    const now = last?.at ?? 0;
+    const begin = this.#live[0]?.at ?? Infinity;
+    const all = [...this.#past.filter(({ at }) => at < begin), ...this.#live];
+    const now = all.at(-1)?.at ?? 0;
+    this.#points = all.filter(({ at }) => at >= now - this.#most * MINUTE);
     const age = now - (this.#points[0]?.at ?? now);
-    this.minutes = SPANS.find((minutes) => age <= minutes * MINUTE) ?? SPANS.at(-1);
+    this.minutes = SPANS.find((minutes) => age <= minutes * MINUTE) ?? this.#most;
     const span = this.minutes * MINUTE;
-    const all = this.#points.flatMap(({ values }) => values.filter((value) => value !== null));
-    const top = ceiling(Math.max(0, ...all), this.binary);
+    const values = this.#points.flatMap((point) => point.values.filter((value) => value !== null));
+    const top = ceiling(values.reduce((most, value) => Math.max(most, value), 0), this.binary);
     const x = (at) => (WIDTH * (1 - (now - at) / span)).toFixed(1);
     const y = (value) => (HEIGHT * (1 - value / top)).toFixed(1);
     this.#lines.forEach(({ line, area }, series) => {
@@ -94,15 +114,15 @@ export class Chart {
         }
         run = [];
       };
-      for (const { at, values } of this.#points) {
-        if (values[series] === null) end();
-        else run.push({ at, value: values[series] });
+      for (const point of this.#points) {
+        if (point.values[series] === null) end();
+        else run.push({ at: point.at, value: point.values[series] });
       }
       end();
       line.setAttribute('d', path);
       area.setAttribute('d', shape);
     });
-    this.most.textContent = all.length > 0 ? this.format(top) : '';
+    this.most.textContent = values.length > 0 ? this.format(top) : '';
     this.#say(now, x);
   }
 

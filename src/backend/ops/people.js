@@ -1,16 +1,13 @@
-// The list of users online, and the trace of one user. Users choose their ids and devices, so the page
-// inserts them only as text and never as HTML.
+// One user: the connections, the mailbox and the trace. Users choose their ids and devices, so the page inserts them
+// only as text and never as HTML.
 
+import { OnlineList } from './online.js';
 import { ask, trace } from './server.js';
-import { bytes, eventName, number, t } from './words.js';
+import { about, bytes, eventName, number, t } from './words.js';
 
 const PAGE = 50;
 const REFRESH = 5_000;
 const MOST_LINES = 500;
-/** A search by a part of an id begins when nothing was typed for so long, and asks for so many pages at most. */
-const SEARCH_AFTER = 300;
-const SEARCHED = 1_000;
-const MOST_PAGES = 100;
 const RETRACE = 2_000;
 
 const $ = (id) => document.getElementById(id);
@@ -60,31 +57,22 @@ class Trace {
 }
 
 export class People {
-  #after = null;
-  #next = null;
+  #list;
   #timer = 0;
   #user = null;
   #trace = null;
   #answer = null;
   #hurried = 0;
   #lines = [];
-  #search = 0;
-  /** A part of the ids of the users whom the list shows; empty for all users. */
-  #part = '';
 
   /** `onfailure` is called with each request that the interface does not answer. */
   constructor(onfailure) {
     this.onfailure = onfailure;
-    $('first').addEventListener('click', () => this.#turnTo(null));
-    $('next').addEventListener('click', () => this.#turnTo(this.#next));
+    this.#list = new OnlineList((path) => this.#asked(path), (user) => this.choose(user));
     $('search').addEventListener('submit', (event) => {
       event.preventDefault();
-      this.#seek('');
+      this.#list.seek('');
       this.choose($('wanted').value);
-    });
-    $('wanted').addEventListener('input', () => {
-      clearTimeout(this.#search);
-      this.#search = setTimeout(() => this.#seek($('wanted').value), SEARCH_AFTER);
     });
     $('trace').addEventListener('click', () => {
       if (this.#trace) this.#stopTrace();
@@ -102,18 +90,21 @@ export class People {
     });
   }
 
-  /** Refreshes the list again and again until `stop` is called. */
+  /** Refreshes the list and the user again and again until `stop` is called. */
   begin() {
+    this.#list.refresh();
     this.#refresh();
     if (this.#user !== null && !this.#trace) this.#startTrace();
   }
 
   stop() {
     clearTimeout(this.#timer);
+    this.#list.stop();
     this.#stopTrace();
   }
 
   redraw() {
+    this.#list.redraw();
     this.#showTraceButton();
     if (this.#answer) this.#showUser(this.#answer);
   }
@@ -128,79 +119,18 @@ export class People {
     }
   }
 
-  #turnTo(after) {
-    this.#after = after;
-    this.#refresh();
-  }
-
-  /** Makes the list show the users whose ids contain this text, whatever its letter case; all users if it is empty. */
-  #seek(part) {
-    clearTimeout(this.#search);
-    if (part === this.#part) return;
-    this.#part = part;
-    this.#turnTo(null);
-  }
-
-  /** Returns the first users in the order of their ids whose ids contain the part that is searched for. */
-  async #found() {
-    const part = this.#part.toLowerCase();
-    const found = new Set();
-    let [after, count] = ['', 0];
-    for (let page = 0; page < MOST_PAGES && after !== null; page += 1) {
-      const query = after === '' ? '' : `&after=${encodeURIComponent(after)}`;
-      const online = await this.#asked(`online?limit=${SEARCHED}${query}`);
-      if (online === null || part !== this.#part.toLowerCase()) return online && { stale: true };
-      online.users.filter((user) => user.toLowerCase().includes(part)).forEach((user) => found.add(user));
-      ({ next: after, count } = online);
-    }
-    const users = [...found].sort((one, other) => (one < other ? -1 : 1)).slice(0, PAGE);
-    return { count, users, next: null };
-  }
-
+  /** Asks for the user who is shown. */
   async #refresh() {
     clearTimeout(this.#timer);
-    const after = this.#after;
-    const part = this.#part;
-    const query = after === null ? '' : `&after=${encodeURIComponent(after)}`;
-    const [online, user] = await Promise.all([
-      this.#part === '' ? this.#asked(`online?limit=${PAGE}${query}`) : this.#found(),
-      this.#user === null ? null : this.#asked(`users/${encodeURIComponent(this.#user)}`),
-    ]);
+    if (this.#user === null) return;
+    const user = await this.#asked(`users/${encodeURIComponent(this.#user)}`);
     // If there was no answer, `onfailure` was called, and the page calls `begin` when the server answers again.
-    if (online === null) return;
+    if (user === null) return;
+    clearTimeout(this.#timer);
     this.#timer = setTimeout(() => this.#refresh(), REFRESH);
-    if (user?.user === this.#user) {
-      this.#showUser(user);
-      this.#showWaiting();
-    }
-    if (after === this.#after && !online.stale && part === this.#part) this.#showOnline(online);
-  }
-
-  #showOnline({ count, users, next }) {
-    this.#next = next;
-    $('count').textContent = number(count);
-    $('first').disabled = this.#after === null;
-    $('next').disabled = next === null;
-    $('nobody').hidden = users.length > 0 || (count > 0 && this.#part === '');
-    $('nobody').textContent = t(this.#part === '' ? 'nobody' : 'noMatch');
-    const shown = [...$('users').children].map((item) => item.firstChild.textContent);
-    if (shown.length === users.length && users.every((user, i) => user === shown[i])) return;
-    $('users').replaceChildren(...users.map((user) => {
-      const item = document.createElement('li');
-      const button = make('button', '', user);
-      button.dir = 'auto';
-      button.type = 'button';
-      button.addEventListener('click', () => this.choose(user));
-      item.append(button);
-      return item;
-    }));
-    this.#mark();
-  }
-
-  #mark() {
-    for (const { firstChild: button } of $('users').children) {
-      button.setAttribute('aria-current', button.textContent === this.#user);
-    }
+    if (user.user !== this.#user) return;
+    this.#showUser(user);
+    this.#showWaiting();
   }
 
   /** Shows a user, and begins the user's trace. */
@@ -209,7 +139,7 @@ export class People {
     this.#stopTrace();
     this.#user = user;
     this.#answer = null;
-    this.#mark();
+    this.#list.mark(user);
     $('who').textContent = user;
     $('user-title').hidden = $('choose').hidden = true;
     $('about-user').hidden = $('trace').hidden = $('kick').hidden = false;
@@ -227,11 +157,12 @@ export class People {
   #showUser(answer) {
     this.#answer = answer;
     $('kick').disabled = !answer.online;
-    const items = answer.connections.map(({ device, active, peer, queued }) => {
+    const items = answer.connections.map(({ device, active, peer, queued, age, node }) => {
       const item = document.createElement('li');
       const name = make('bdi', 'device', device || t('device'));
       const state = make('span', active ? 'tag on' : 'tag', t(active ? 'active' : 'parked'));
-      item.append(state, name, make('span', 'dim', peer ?? t('local')));
+      item.append(state, name, make('span', 'dim', peer ?? t('local')), make('span', 'dim', about(age)));
+      if (node !== undefined) item.append(make('bdi', 'dim', node));
       if (queued > 0) item.append(make('span', 'warn', bytes(queued) + t('queued')));
       return item;
     });

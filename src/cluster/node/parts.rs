@@ -9,7 +9,7 @@ use super::blocks::{BlockThen, Blocks};
 use super::groups::{GroupThen, Groups};
 use super::lease::{Claim, Lease, LeaseThen};
 use super::payload::{self, Payload};
-use super::presence::{Presence, PresenceThen};
+use super::presence::{About, Presence, PresenceThen};
 use super::routes::{Entering, Leaving, RouteThen, Routes};
 use super::rpc::{Rpc, RpcThen};
 use super::{Node, Reply, Settings, Then};
@@ -97,7 +97,11 @@ impl Node {
             Wanted::Members { group, after, limit } => {
                 groups.members(core, ticket, &group, &after, limit);
             }
-            Wanted::AreOnline { users, now } => presence.ask(core, ticket, &users, now),
+            Wanted::AreOnline { users, now } => {
+                let about = if now { About::Here } else { About::Online };
+                presence.ask(core, ticket, &users, about);
+            }
+            Wanted::Waiting { users } => presence.ask(core, ticket, &users, About::Waiting),
             Wanted::Watch { user, on } => presence.watch(&user, on),
             Wanted::Ask { of, question } => rpc.ask(core, lease, ticket, &of, question),
             Wanted::Answer { asked, answer } => rpc.answer(core, lease, &asked, &answer),

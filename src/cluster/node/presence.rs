@@ -1,4 +1,4 @@
-//! The presence of users: questions, and users whom this node watches.
+//! The presence of users: questions, among them how many messages wait, and users whom this node watches.
 //!
 //! Nothing is asked about a user while nothing changes: the script that changes whether a user is online tells
 //! the nodes that watch.
@@ -42,11 +42,46 @@ struct Watch {
     is_heard: bool,
 }
 
-/// A question of which users are online, until all shards have answered.
+/// What is asked about users.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum About {
+    /// Whether they are online.
+    Online,
+    /// The same, but those who have just left are not.
+    Here,
+    /// How many messages wait for them.
+    Waiting,
+}
+
+impl About {
+    /// The word for it in the script.
+    fn word(self) -> &'static str {
+        match self {
+            About::Online => "ask",
+            About::Here => "here",
+            About::Waiting => "count",
+        }
+    }
+
+    /// What the loop is told, with a number for each user.
+    fn told(self, ticket: Ticket, result: Result<Vec<u64>, Refused>) -> Told {
+        match self {
+            About::Online | About::Here => {
+                let is_online = |numbers: Vec<u64>| numbers.into_iter().map(|it| it == 1).collect();
+                Told::Online(ticket, result.map(is_online))
+            }
+            About::Waiting => Told::Waiting(ticket, result),
+        }
+    }
+}
+
+/// A question about users, until all shards have answered.
 #[derive(Debug)]
 struct Question {
     ticket: Ticket,
-    online: Vec<bool>,
+    about: About,
+    /// The answer for each user.
+    numbers: Vec<u64>,
     /// How many commands are not answered.
     open: usize,
     has_failed: bool,
@@ -64,25 +99,24 @@ pub enum PresenceThen {
 }
 
 impl Presence {
-    /// Asks which users are online. With `now` those who have just left are not.
-    pub fn ask(&mut self, core: &mut Core, ticket: Ticket, users: &[Box<str>], now: bool) {
+    /// Asks something about users.
+    pub fn ask(&mut self, core: &mut Core, ticket: Ticket, users: &[Box<str>], about: About) {
         let mut parts: Vec<Vec<usize>> = vec![Vec::new(); core.shards.len()];
         for (place, user) in users.iter().enumerate() {
             parts[core.shard_of(user)].push(place);
         }
         let is_away = |(shard, part): (usize, &Vec<usize>)| !part.is_empty() && !core.is_up(shard);
         if parts.iter().enumerate().any(is_away) {
-            return core.say(Told::Online(ticket, Err(Refused::Unavailable)));
+            return core.say(about.told(ticket, Err(Refused::Unavailable)));
         }
         self.last += 1;
         let question = self.last;
-        let online = vec![false; users.len()];
+        let numbers = vec![0; users.len()];
         let mut open = 0;
         let life = core.life.to_string();
-        let wish = if now { "here" } else { "ask" };
         for (shard, part) in parts.iter().enumerate() {
             for places in part.chunks(AT_ONCE) {
-                let mut words: Vec<&str> = vec![&life, wish];
+                let mut words: Vec<&str> = vec![&life, about.word()];
                 words.extend(places.iter().map(|place| &*users[*place]));
                 let then = PresenceThen::Asked { question, places: places.to_vec() };
                 core.run_words(shard, Script::Presence, &words, PartThen::Presence(then).into());
@@ -90,9 +124,10 @@ impl Presence {
             }
         }
         if open == 0 {
-            return core.say(Told::Online(ticket, Ok(online)));
+            return core.say(about.told(ticket, Ok(numbers)));
         }
-        self.questions.insert(question, Question { ticket, online, open, has_failed: false });
+        let has_failed = false;
+        self.questions.insert(question, Question { ticket, about, numbers, open, has_failed });
     }
 
     /// A user is to be watched, or not any more.
@@ -175,7 +210,7 @@ impl Presence {
                 match states {
                     Some(states) if states.len() == places.len() => {
                         for (place, state) in places.into_iter().zip(states) {
-                            asked.online[place] = reply::int(state) == Some(1);
+                            asked.numbers[place] = reply::int(state).unwrap_or(0).max(0) as u64;
                         }
                     }
                     _ => asked.has_failed = true,
@@ -185,9 +220,9 @@ impl Presence {
                 {
                     let result = match asked.has_failed {
                         true => Err(Refused::Unavailable),
-                        false => Ok(asked.online),
+                        false => Ok(asked.numbers),
                     };
-                    core.say(Told::Online(asked.ticket, result));
+                    core.say(asked.about.told(asked.ticket, result));
                 }
             }
             PresenceThen::Watched(users) => match states {

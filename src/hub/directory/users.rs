@@ -160,11 +160,33 @@ impl Users {
         most: usize,
         conns: &'a Conns,
     ) -> (Vec<&'a str>, Option<u64>) {
+        self.find_some(from, |_| true, (most, usize::MAX), conns)
+    }
+
+    /// Does the same with those users for whose ids `matches` returns true. After about `looked` users it
+    /// looks at no further ones, so that a page may have fewer users than `most`, or none, and yet a next one.
+    pub fn find_some<'a>(
+        &'a self,
+        from: u64,
+        mut matches: impl FnMut(&str) -> bool,
+        (most, looked): (usize, usize),
+        conns: &'a Conns,
+    ) -> (Vec<&'a str>, Option<u64>) {
         let mut page: Vec<(u64, &str)> = Vec::new();
-        for table in &self.tables[(from >> self.shift) as usize..] {
+        let (mut seen, mut rest) = (0_usize, None);
+        let first = (from >> self.shift) as usize;
+        for (at, table) in self.tables.iter().enumerate().skip(first) {
+            if at > first && seen >= looked {
+                rest = Some((at as u64) << self.shift);
+                break;
+            }
+            seen += table.len();
             let begin = page.len();
             page.extend(table.iter().filter_map(|seat| {
                 let user = user_of(*seat, &self.crowds, conns);
+                if !matches(user) {
+                    return None;
+                }
                 let place = order(self.hasher.hash_one(user));
                 (place >= from).then_some((place, user))
             }));
@@ -176,7 +198,7 @@ impl Users {
         // Two users whose hashes are equal, if there ever are such users, are in one page.
         let same = |end: &usize| page.get(*end).is_some_and(|it| it.0 == page[end - 1].0);
         let end = (most.max(1)..).find(|end| !same(end)).unwrap_or(page.len());
-        let next = page.get(end).map(|(place, _)| *place);
+        let next = page.get(end).map(|(place, _)| *place).or(rest);
         page.truncate(end);
         (page.into_iter().map(|(_, user)| user).collect(), next)
     }
@@ -227,5 +249,7 @@ mod tests {
         let hub = Context::new(Config::default(), Instant::now());
         assert_eq!(hub.users(0, 10), (Vec::new(), None));
         assert_eq!(hub.users(u64::MAX, 10), (Vec::new(), None));
+        assert_eq!(hub.find_users(0, |_| true, 10, 0), (Vec::new(), Some(1 << 59)));
+        assert_eq!(hub.find_users(0, |_| true, 10, 1), (Vec::new(), None));
     }
 }

@@ -109,6 +109,7 @@ const BEFORE: &[(&str, &str, &str)] = &[
         "api 'http://127.0.0.1:9090/api/conversations/bob/carol/messages?before",
         r#"id=$(api http://127.0.0.1:9090/api/conversations/bob/carol/messages | jq -r '.messages[0].id')"#,
     ),
+    ("api", "api 'http://127.0.0.1:9090/api/online?contains", "online carol"),
     (
         "api",
         "api http://127.0.0.1:9090/api/nodes",

@@ -48,7 +48,7 @@ pub const TARGET: Target = Target {
 /// The most messages of a batch here.
 const MOST: usize = 10;
 
-const ROUTES: [(&str, &str); 24] = [
+const ROUTES: [(&str, &str); 26] = [
     ("POST", "/api/send"),
     ("POST", "/api/batch"),
     ("POST", "/api/kick"),
@@ -58,7 +58,9 @@ const ROUTES: [(&str, &str); 24] = [
     ("GET", "/api/groups/g?limit=2&after=a"),
     ("GET", "/api/users/a"),
     ("GET", "/api/online?limit=1"),
+    ("GET", "/api/online?contains=A&details=true"),
     ("GET", "/api/stats"),
+    ("GET", "/api/stats/hour"),
     ("GET", "/api/trace/a"),
     ("GET", "/metrics"),
     ("GET", "/api/nothing"),

@@ -118,6 +118,10 @@ test('the ops page shows each node with its age, its connections, its lag and it
     for (const time of [lag, trip, seen]) assert.match(time, /^[\d.]+ (µs|ms|s)$/);
   }
   assert.equal(await tab.page.locator('#nodes-state').textContent(), '2');
+  // Users of both nodes are found, in one order, and the hour is that of both.
+  await tab.page.fill('#wanted', 'Y');
+  await eventually('the user of the other node', async () => (await tab.page.locator('#users li').allTextContents()).join() === 'y10' + (await tab.page.locator('#users .age').first().textContent()));
+  await tab.page.locator('#hour', { hasText: 'All nodes together.' }).waitFor();
   await tab.screenshot('ops-nodes');
   two.kill();
   await eventually('the dead node is gone', async () => (await rows()).length === 2, 20_000);

@@ -1,105 +1,19 @@
-// The ops page in Chromium: keys, numbers, the users online, traces. Screenshots are written to
-// target/screenshots/.
+// The ops page in Chromium: keys, numbers, the last hour, traces. Screenshots are written to target/screenshots/.
 
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
-import { randomBytes } from 'node:crypto';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { after, before, test } from 'node:test';
+import { test } from 'node:test';
 import WebSocket from 'ws';
-import { eventually, launch, Tab } from '../support/browser.mjs';
-import { binary, startServer } from '../support/server.mjs';
+import { eventually, Tab } from '../support/browser.mjs';
+import { args, browser, choose, close, connect, crowd, figure, folder, is, KEY, leaveMessages, open, prepare, sees, server } from '../support/ops.mjs';
+import { startServer } from '../support/server.mjs';
 
-// A key with characters that a subprotocol's name cannot have, so that the page has to escape them.
-const KEY = `${randomBytes(20).toString('base64')}/=(+)`;
-// What Chromium writes to the console about an error answer that the page itself shows.
-const REFUSALS = /status of (401|404|429)|WebSocket connection .* failed|ERR_CONNECTION_REFUSED/;
-
-let browser;
-let server;
-let folder;
-let args;
-
-before(async () => {
-  folder = mkdtempSync(join(tmpdir(), 'll-ops-'));
-  writeFileSync(join(folder, 'key'), `${KEY}\n`);
-  args = ['--api-key-file', join(folder, 'key')];
-  server = await startServer({ args });
-  browser = await launch();
-});
-after(async () => {
-  await browser?.close();
-  await server?.stop();
-  rmSync(folder, { recursive: true, force: true });
-});
-
-/** A user's connection, which sends no answers by itself. */
-function connect(user, on = server, query = '') {
-  const socket = new WebSocket(on.wsUrlOf(user) + query);
-  return new Promise((resolve, reject) => {
-    socket.once('open', () => resolve(socket));
-    socket.once('error', reject);
-  });
-}
-
-/** Opens a tab with the ops page, and enters the key. */
-async function open(options = {}, on = server) {
-  const context = await browser.newContext({ locale: 'en', viewport: { width: 1280, height: 900 }, ...options });
-  const tab = await Tab.open(context, `${on.url}/ops`);
-  await tab.page.locator('#key').fill(KEY);
-  await tab.page.keyboard.press('Enter');
-  await is(tab, 'live');
-  return tab;
-}
-
-const is = (tab, state) => tab.page.locator(`body[data-state="${state}"]`).waitFor({ timeout: 20_000 });
-
-async function close(tab) {
-  tab.isClean(REFUSALS);
-  await tab.page.context().close();
-}
-
-/** Looks a user up. */
-async function choose(tab, user) {
-  await tab.page.fill('#wanted', user);
-  await tab.page.press('#wanted', 'Enter');
-  await sees(tab, 'trace');
-}
-
-/** Waits for a line of the trace of this kind, with this text in it. */
-async function sees(tab, kind, text = '') {
-  await tab.page.locator(`#log li.${kind}`, { hasText: text }).last().waitFor();
-}
-
-/** Returns the present value of a line in a chart. */
-function figure(tab, chart, line) {
-  return tab.page.locator('.chart', { has: tab.page.getByRole('heading', { name: chart }) }).locator('dd').nth(line).textContent();
-}
-
-/** `number` users made by the command, who stay until the test ends. */
-async function crowd(t, number, mode, ...more) {
-  const url = `${server.wsUrl}/websocket/u{user}`;
-  const child = spawn(binary(), ['bench', mode, url, '--connections', String(number), '--duration', '300', ...more], { stdio: 'ignore' });
-  const ended = new Promise((resolve) => { child.once('exit', resolve); });
-  t.after(async () => {
-    child.kill('SIGTERM');
-    await ended;
-    await eventually('the users have left', async () => (await online()).count === 0);
-  });
-  await eventually('they are online', async () => (await online()).count >= number, 60_000);
-}
-
-async function online() {
-  const answer = await fetch(`${server.url}/api/online?limit=1`, { headers: { Authorization: `Bearer ${KEY}` } });
-  return answer.json();
-}
+prepare();
 
 test('the files of the ops page have the strict headers, and are served where the interface is', async (t) => {
   const other = await startServer({ t, args: ['--api-listen', '127.0.0.1:0'] });
   const api = await eventually('the interface', () => other.stdout.match(/^api on (\S+)$/m)?.[1]);
-  for (const path of ['/ops', '/ops/ops.css', '/ops/ops.js', '/ops/server.js', '/ops/chart.js', '/ops/people.js', '/ops/words.js']) {
+  for (const path of ['/ops', '/ops/ops.css', '/ops/ops.js', '/ops/server.js', '/ops/board.js', '/ops/chart.js', '/ops/online.js', '/ops/people.js', '/ops/words.js']) {
     for (const base of [server.url, api]) {
       const answer = await fetch(base + path);
       assert.equal(answer.status, 200, path);
@@ -198,32 +112,6 @@ test('a user is watched and kicked, and its id is only ever text', async () => {
   await close(tab);
 });
 
-/** A connection that speaks v2, and the frames that it has got. */
-function device(user, name) {
-  const socket = new WebSocket(`${server.wsUrlOf(user)}?device=${name}`, ['longlink.v2']);
-  const frames = [];
-  socket.on('message', (data) => frames.push(JSON.parse(data)));
-  const say = (frame) => socket.send(JSON.stringify(frame));
-  const until = (type) => eventually(type, () => frames.find((frame) => frame.type === type));
-  return { socket, frames, say, until };
-}
-
-/** Leaves a user with two devices, one of them away, and three messages that wait. */
-async function leaveMessages(t, user) {
-  const pad = device(user, 'pad');
-  await pad.until('live');
-  pad.socket.terminate();
-  const [mobile, alice] = [device(user, 'mobile'), device('alice', 'phone')];
-  t.after(() => [mobile, alice].forEach(({ socket }) => socket.terminate()));
-  await Promise.all([mobile.until('live'), alice.until('live')]);
-  ['one', 'two', 'three'].forEach((message, i) => {
-    alice.say({ type: 'send', cid: `${user}-${i}`, toUserId: user, message: `secret ${message}` });
-  });
-  await eventually('three messages', () => mobile.frames.filter(({ seq, type }) => type === 'message' && seq).length === 3);
-  mobile.say({ type: 'ack', seq: 2 });
-  return mobile;
-}
-
 test('the devices of a user, their cursors and what waits are shown, and never what is in a message', async (t) => {
   const mobile = await leaveMessages(t, 'bob');
   const tab = await open();
@@ -253,51 +141,57 @@ test('the devices of a user, their cursors and what waits are shown, and never w
   await close(tab);
 });
 
-test('the list has pages, and the search finds a user who is on none of them', async (t) => {
-  await crowd(t, 120, 'connect');
+test('the charts have the last hour when the page is opened, and say when it begins', async () => {
   const tab = await open();
   const { page } = tab;
-  const names = () => page.locator('#users button').allTextContents();
-  await eventually('a page', async () => (await names()).length === 50);
-  assert.equal(await page.textContent('#count'), '120');
-  const all = new Set(await names());
-  for (let size = 100; size <= 150; size += 50) {
-    await page.click('#next');
-    await eventually('the next page', async () => (await names()).some((name) => !all.has(name)));
-    (await names()).forEach((name) => all.add(name));
-    assert.equal(all.size, Math.min(120, size));
-  }
-  assert.ok(await page.isDisabled('#next'));
-  await page.click('#first');
-  await eventually('the first page', async () => (await names()).length === 50);
-  const [elsewhere] = [...all].slice(-1);
-  await choose(tab, elsewhere);
-  await page.locator('#connections .tag.on').waitFor();
-  await choose(tab, 'nobody');
-  await page.locator('#connections .tag.off').waitFor();
+  // The server of these tests has not run for an hour.
+  await page.locator('#hour', { hasText: /The charts begin at \d/ }).waitFor();
+  const axis = () => page.locator('.chart .axis').first().textContent();
+  const answer = () => {
+    const now = Date.now() + 5_000_000; // the clock of the server is not that of the browser
+    const times = Array.from({ length: 360 }, (_, i) => now - 3_000 - (359 - i) * 10_000);
+    const line = (of) => times.map((_, i) => of(i));
+    return { period: 10, now, times, series: {
+      users: line((i) => i), connections: line((i) => 2 * i), received: line(() => 1), sent: line(() => 2_000), bytesIn: line(() => 1), bytesOut: line(() => 1),
+      memory: line(() => null), turn: line((i) => (i % 2 ? null : 0.001)), buffered: line(() => 0), waiting: line(() => 7), offline: line(() => 1.5), lost: line(() => 0),
+    } };
+  };
+  await page.context().route('**/api/stats/hour', (route) => route.fulfill({ json: answer() }));
+  await page.reload();
+  await is(tab, 'live');
+  await page.locator('#hour', { hasText: 'The last hour, from the memory of the server.' }).waitFor();
+  await eventually('an hour', async () => (await axis()).startsWith('−60 min'));
+  await page.locator('.chart .plot').first().hover();
+  await eventually('the users half an hour ago', async () => /^1(79|80|81)$/.test(await figure(tab, 'Users and connections', 0)));
+  const dropped = page.locator('.chart', { has: page.getByRole('heading', { name: 'Not delivered, a second' }) });
+  const line = dropped.locator('path.line.s0');
+  assert.ok((await line.getAttribute('d')).split('L').length > 300, 'a point for each sample');
+  await page.locator('#widths button', { hasText: '10 min' }).click();
+  assert.match(await axis(), /^−10 min/);
+  await page.click('#lang');
+  await page.locator('#hour', { hasText: '最近一小时，来自服务器的内存。' }).waitFor();
+  await page.click('#lang');
   await close(tab);
 });
 
-test('the search finds users by a part of their ids, in the order of the ids', async (t) => {
-  await crowd(t, 60, 'connect');
+test('what was not delivered is listed by its reason', async () => {
   const tab = await open();
   const { page } = tab;
-  const names = () => page.locator('#users button').allTextContents();
-  await eventually('a page', async () => (await names()).length === 50);
-  const [some] = await names();
-  const part = some.slice(-2);
-  await page.fill('#wanted', part.toUpperCase());
-  await eventually('the matches', async () => {
-    const found = await names();
-    return found.length > 0 && found.length < 50 && found.every((name) => name.includes(part));
+  const socket = await connect('A');
+  socket.send(JSON.stringify({ toUserId: 'nobody', message: 1 }));
+  await page.locator('#undelivered li', { hasText: 'receiver was offline' }).waitFor();
+  await page.route('**/api/stats', async (route) => {
+    const response = await route.fetch();
+    const stats = await response.json();
+    Object.assign(stats.longlink_mailbox_messages_total, { lost: 9, expired: 5, undeliverable: 2 });
+    await route.fulfill({ response, json: stats });
   });
-  const found = await names();
-  assert.ok(found.includes(some));
-  assert.deepEqual(found, [...found].sort());
-  await page.fill('#wanted', 'no such user');
-  await page.locator('#nobody', { hasText: 'contains' }).waitFor();
-  await page.fill('#wanted', '');
-  await eventually('all users', async () => (await names()).length === 50);
+  const listed = () => page.locator('#undelivered li').allTextContents();
+  await eventually('the reasons', async () => {
+    const all = await listed();
+    return ['waited too long5', 'mailbox had no room4', 'device did not take it2'].every((line) => all.includes(line));
+  });
+  socket.terminate();
   await close(tab);
 });
 
