@@ -99,19 +99,23 @@ const ASSETS: [Asset; 15] = [
 ];
 
 /// The file that tells the demo page whether tickets are required, because no page can see the 401 of
-/// a handshake, and whether messages survive a crash of the server.
+/// a handshake, and where messages are kept: in a file, so that they survive a crash of the server; in
+/// Redis, so that they survive it, too, and other nodes have them; or only in the memory of the server.
 const fn about_server(body: &'static [u8]) -> Asset {
     asset("/demo/server.json", JSON, body)
 }
 
-static ABOUT_SERVER: [[Asset; 2]; 2] = [
+/// The file without and with tickets, each for a server with its memory, with a file, and over Redis.
+static ABOUT_SERVER: [[Asset; 3]; 2] = [
     [
         about_server(br#"{"tickets":false,"store":false}"#),
         about_server(br#"{"tickets":false,"store":true}"#),
+        about_server(br#"{"tickets":false,"store":false,"redis":true}"#),
     ],
     [
         about_server(br#"{"tickets":true,"store":false}"#),
         about_server(br#"{"tickets":true,"store":true}"#),
+        about_server(br#"{"tickets":true,"store":false,"redis":true}"#),
     ],
 ];
 
@@ -127,8 +131,12 @@ pub struct State {
 
 impl State {
     fn find(self, path: &str) -> Option<&'static Asset> {
-        let stores = matches!(self.health, Health::Stored | Health::Full) || self.link.is_some();
-        let about = &ABOUT_SERVER[usize::from(self.asks_for_tickets)][usize::from(stores)];
+        let kept = match self.health {
+            _ if self.link.is_some() => 2,
+            Health::Stored | Health::Full => 1,
+            Health::Memory | Health::Failed => 0,
+        };
+        let about = &ABOUT_SERVER[usize::from(self.asks_for_tickets)][kept];
         ASSETS.iter().chain([about]).find(|asset| asset.path == path)
     }
 

@@ -18,16 +18,18 @@ const params = new URLSearchParams(location.hash.slice(1));
 const page = {
   url: location.origin,
   wantsTickets: false,
-  stores: false,
+  /** Where the server keeps messages: in its `memory`, on its disk (`store`), or in `redis`. */
+  keeps: 'memory',
 
-  /**
-   * Asks the server whether it requires tickets, and whether it stores messages on its disk. Without an answer the
-   * last one stays.
-   */
+  /** Asks the server whether it requires tickets, and where it keeps messages. Without an answer the last one stays. */
   async askServer() {
     try {
       const answer = await fetch('/demo/server.json');
-      if (answer.ok) ({ tickets: page.wantsTickets, store: page.stores } = await answer.json());
+      if (answer.ok) {
+        const { tickets, store, redis } = await answer.json();
+        page.wantsTickets = tickets;
+        page.keeps = redis ? 'redis' : store ? 'store' : 'memory';
+      }
     } catch { /* the server is away, which the connections show */ }
     tell();
     return page.wantsTickets;
@@ -123,7 +125,7 @@ const events = {
     fallen.delete(seat);
     if (fallen.size || !haveAllFallen) return;
     haveAllFallen = false;
-    if (page.stores) done('kill');
+    if (page.keeps !== 'memory') done('kill');
   },
   sent: () => done('send'),
   queued(seat) {
@@ -172,17 +174,17 @@ function writeCode() {
 }
 
 const STEPS = { send: 'stepSend', off: 'stepOff', on: 'stepOn', cut: 'stepCut', back: 'stepBack', kill: 'stepKill' };
+/** Other texts of steps: with a server of the dialect v1, which keeps no messages, and over Redis. */
+const OTHER_STEPS = { old: { cut: 'stepCutOld' }, redis: { off: 'stepOffRedis', kill: 'stepKillRedis' } };
 
 /** Writes the texts that name the two users: the steps, the invitation and the code. */
 function tell() {
   const [me, you] = seats.map(({ phone }) => phone.user);
-  // A server of the dialect v1 keeps no messages.
-  const isOld = seats.some(({ phone }) => phone.dialect === 1);
-  const kind = isOld ? 'old' : page.stores ? 'store' : 'memory';
+  const kind = seats.some(({ phone }) => phone.dialect === 1) ? 'old' : page.keeps;
   for (const part of document.querySelectorAll('[data-for]')) part.hidden = !part.dataset.for.split(' ').includes(kind);
   for (const [step, word] of Object.entries(STEPS)) {
     const line = document.querySelector(`[data-step="${step}"]`);
-    show(line.firstElementChild, say(isOld && step === 'cut' ? 'stepCutOld' : word, me, you));
+    show(line.firstElementChild, say(OTHER_STEPS[kind]?.[step] ?? word, me, you));
     line.classList.toggle('done', finished.has(step));
     line.ariaLabel = finished.has(step) ? `${line.textContent} (${say('done')})` : null;
   }

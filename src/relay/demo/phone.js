@@ -13,6 +13,7 @@ import { say, show, translate } from './words.js';
 const ID_BYTES = 128; // the server's limit
 const FIRST_PING = 500; // milliseconds from the opening of a connection to its first ping
 const READ_WITHIN = 500; // milliseconds from a message that the user sees to the mark that says so
+const OFF = { memory: 'offMemory', store: 'offStore', redis: 'offRedis' }; // what becomes of messages to a phone that is off
 
 /** Whether the server takes this id, and a browser's URL can carry it (`.` and `..` vanish). */
 export function isId(id) {
@@ -60,7 +61,7 @@ export class Phone {
   #suggestion = null; // a function that returns the suggested text, or null
 
   /**
-   * `seat` is the number of this phone on the page. `page` has the server's `url`, `wantsTickets`, `stores`, `askServer()`, `other(phone)`, `isAway(id)`,
+   * `seat` is the number of this phone on the page. `page` has the server's `url`, `wantsTickets`, `keeps`, `askServer()`, `other(phone)`, `isAway(id)`,
    * `isSeen(phone)` and `told(phone, event, detail)` with an event `named`, `joined`, `off`, `cut`, `restored`,
    * `queued`, `sent`, `kept`, `flushed`, `received`, `lost` or `dialect`.
    */
@@ -459,7 +460,7 @@ export class Phone {
     this.#find('.power').ariaLabel = this.#find('.power').title = say('switchOff', user);
     show(this.#find('.wake span'), say('switchOn'));
     show(this.#find('.isOffNow'), say('isOff', user));
-    show(this.#find('.waits'), say(this.dialect === 1 ? 'offOld' : this.#page.stores ? 'offStore' : 'offNew', user));
+    show(this.#find('.waits'), say(this.dialect === 1 ? 'offOld' : OFF[this.#page.keeps], user));
     for (const part of node.querySelectorAll('.bar, .sheet, .banner, .screen')) part.inert = this.isOff;
     this.#find('.dark').hidden = !this.isOff;
     show(this.#find('.empty'), say('empty', user));

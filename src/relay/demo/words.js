@@ -10,6 +10,10 @@ const WORDS = {
     'One WebSocket for each user: messages arrive at once, a lost connection comes back by itself, and the server’s disk keeps messages for users who are away, also over kill -9. Here are two people, each connected to this server.',
     '每个用户一条 WebSocket：消息即时到达，断了自己重连，对方不在时服务器把消息存在磁盘上，kill -9 也不丢。这里有两个人，各自连着这台服务器。',
   ],
+  leadRedis: [
+    'One WebSocket for each user: messages arrive at once, a lost connection comes back by itself, and Redis keeps messages for users who are away, also when a server is killed. Here are two people, each connected to one of the servers.',
+    '每个用户一条 WebSocket：消息即时到达，断了自己重连，对方不在时 Redis 替他留着消息，杀掉一台服务器也不丢。这里有两个人，各自连着其中一台服务器。',
+  ],
   leadOld: [
     'One WebSocket for each user: messages arrive at once, in both directions, and a lost connection comes back by itself. Here are two people, each connected to this server.',
     '每个用户一条 WebSocket：消息双向即时到达，断了自己重连。这里有两个人，各自连着这台服务器。',
@@ -22,6 +26,10 @@ const WORDS = {
     'Messages both ways; for users who are away they are on the server’s disk, also over kill -9. Two people are connected here.',
     '消息双向即时到达，对方不在就存在磁盘上，kill -9 也不丢。',
   ],
+  leadPhoneRedis: [
+    'Messages both ways; for users who are away they are in Redis, also when a server is killed. Two people are connected here.',
+    '消息双向即时到达，对方不在就留在 Redis 里，杀掉一台服务器也不丢。',
+  ],
   leadPhoneOld: [
     'Messages both ways, reconnecting by itself. Two people are connected here.',
     '消息双向即时到达，断线自动重连。这里有两个人在线。',
@@ -29,11 +37,16 @@ const WORDS = {
   try: ['Try it', '试一试'],
   stepSend: ['Press Send for {0}: {1} gets the message at once.', '替 {0} 点“发送”：{1} 马上收到。'],
   stepOff: ['Switch {1}’s phone off, and write to {1}: the server keeps the message.', '关掉 {1} 的手机，再给 {1} 写：服务器留着消息。'],
+  stepOffRedis: ['Switch {1}’s phone off, and write to {1}: Redis keeps the message.', '关掉 {1} 的手机，再给 {1} 写：Redis 留着消息。'],
   stepOn: ['Switch it on: the message is there.', '重新开机：消息到了。'],
   stepCut: ['Cut {0}’s network, write, and reload this page: the message still waits.', '断开 {0} 的网络，写一条，再刷新本页：消息还在等。'],
   stepCutOld: ['Cut {0}’s network, and write another message: it waits.', '断开 {0} 的网络，接着写：消息先留着。'],
   stepBack: ['Restore the network: the messages that waited arrive in order.', '恢复网络：留着的消息按顺序送到。'],
   stepKill: ['Kill the server (kill -9) and start it again with its file: nothing is missing.', '用 kill -9 杀掉服务器，再用原来的文件启动：一条也不少。'],
+  stepKillRedis: [
+    'Kill this server (kill -9). Behind a balancer the phones go to another one; otherwise start it again. Nothing is missing.',
+    '用 kill -9 杀掉这台服务器：前面有负载均衡时，手机会连到另一台；没有就重新启动它。一条也不少。',
+  ],
   done: ['done', '已完成'],
   toCode: ['This is all your mini-program needs', '你的小程序只要这几行'],
   invite: ['Open two more people', '再开两个人'],
@@ -62,8 +75,9 @@ const WORDS = {
   switchOff: ['Switch {0}’s phone off', '关掉 {0} 的手机'],
   switchOn: ['Switch on', '开机'],
   isOff: ['{0}’s phone is off', '{0} 的手机关机了'],
-  offNew: ['The server keeps what is written to {0} meanwhile.', '这期间发给 {0} 的消息，服务器留着。'],
+  offMemory: ['The server keeps what is written to {0} meanwhile.', '这期间发给 {0} 的消息，服务器留着。'],
   offStore: ['The server keeps what is written to {0} meanwhile on its disk.', '这期间发给 {0} 的消息，服务器存在磁盘上。'],
+  offRedis: ['Redis keeps what is written to {0} meanwhile.', '这期间发给 {0} 的消息，Redis 留着。'],
   offOld: ['What is written to {0} meanwhile is lost: this server keeps no messages.', '这期间发给 {0} 的消息会丢：这台服务器不留消息。'],
 
   edit: ['{0}: change', '{0}：修改'],

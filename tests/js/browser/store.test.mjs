@@ -58,6 +58,27 @@ test('the page says whether the server stores messages on its disk, in both lang
   assert.equal(await plain.page.locator('[data-step="kill"]').isVisible(), false);
 });
 
+test('the page of a server over Redis speaks of Redis and of no disk and no file, in both languages', async (t) => {
+  const server = await startServer({ t });
+  const context = await browser.newContext({ locale: 'en', ...desktop });
+  t.after(() => context.close());
+  await context.route('**/demo/server.json', (route) => route.fulfill({ json: { tickets: false, store: false, redis: true } }));
+  const tab = await Tab.connected(context, server, 'alice', 'bob');
+  const { right: bob, page } = tab;
+  const story = () => page.locator('.story').innerText();
+  await bob.switchesOff();
+  assert.match(await lead(tab), /Redis keeps messages for users who are away, also when a server is killed/);
+  assert.match(await page.locator('[data-step="kill"]:visible').textContent(), /go to another one; otherwise start it again/);
+  assert.equal(await bob.find('.waits').textContent(), 'Redis keeps what is written to bob meanwhile.');
+  assert.doesNotMatch(await story(), /disk|file/);
+  await tab.screenshot('redis-light-en');
+  await page.locator('#lang').click();
+  assert.match(await lead(tab), /Redis 替他留着消息/);
+  await eventually('the text of the phone', async () => (await bob.find('.waits').textContent()) === '这期间发给 bob 的消息，Redis 留着。');
+  assert.doesNotMatch(await story(), /磁盘|文件/);
+  tab.isClean();
+});
+
 test('a message that the server has stored is marked so, and then as received', async (t) => {
   const server = await startServer({ t });
   const tab = await Tab.connected(await storing(t), server, 'alice', 'bob');
