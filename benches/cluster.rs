@@ -263,10 +263,10 @@ fn bare(site: &mut Site, count: usize) -> f64 {
     site.node.replied(0, replies, site.now);
     // Sender, name of the send, and user.
     words[5] = b"from__rand_int__".to_vec();
-    words[7] = b"k3__rand_int__".to_vec();
-    words[8] = vec![b'i'; 24];
-    words[13] =
-        words[13].iter().map(|byte| if (32..127).contains(byte) { *byte } else { b'.' }).collect();
+    words[6] = b"k3__rand_int__".to_vec();
+    words[7] = vec![b'i'; 24];
+    words[10] =
+        words[10].iter().map(|byte| if (32..127).contains(byte) { *byte } else { b'.' }).collect();
     if let Some(last) = words.last_mut() {
         *last = b"user__rand_int__".to_vec();
     }

@@ -16,8 +16,10 @@ pub(super) type Name = [u8; 8];
 pub(super) struct Call<'a> {
     pub name: Option<Name>,
     pub previous: Option<Name>,
-    pub keep: &'a str,
-    pub own: &'a str,
+    /// The letter by which the script knows which messages are kept.
+    pub keep: u8,
+    /// `o` if the other devices of the sender get copies, `c` if only these copies are made, otherwise `-`.
+    pub own: u8,
     /// A note that Redis remembers with the name of the message, beside its content and its id.
     pub note: &'a str,
     /// The backend is told of the events of the send in this step.
@@ -42,30 +44,36 @@ impl Node {
         }
         let ordinal = self.core.ordinal(shard);
         let bounds = self.core.settings.bounds;
+        let about = if sending.kind == Kind::Receipt { sending.message() } else { "" };
+        let previous = call.previous.as_ref().map_or(&[][..], |name| name);
+        let texts = [sending.key(), sending.group(), about].map(str::as_bytes);
+        let rare = [sending.once().as_bytes(), previous, texts[0], texts[1], texts[2]];
+        // Nearly always these are empty, and then the script has no arguments for them.
+        let rare = Some(rare).filter(|rare| rare.iter().any(|it| !it.is_empty()));
         self.core.push(shard, super::Then::Log(Then::Sent(then)), |out, constants| {
-            begin_script(out, constants, script, 16 + users.len() + more);
+            begin_script(
+                out,
+                constants,
+                script,
+                11 + users.len() + rare.map_or(0, |it| it.len()) + more,
+            );
             resp::number(out, ordinal);
             resp::arg(out, sending.user().as_bytes());
-            resp::arg(out, sending.once().as_bytes());
             resp::arg(out, call.name.as_ref().map_or(&[][..], |name| name));
             resp::long_arg(out, 24 + call.note.len(), |out| {
                 out.extend_from_slice(&sending.content.to_be_bytes());
                 out.extend_from_slice(&sending.id.to_be_bytes());
                 out.extend_from_slice(call.note.as_bytes());
             });
-            resp::arg(out, call.previous.as_ref().map_or(&[][..], |name| name));
-            resp::arg(out, call.keep.as_bytes());
-            resp::arg(out, call.own.as_bytes());
+            resp::arg(out, &[call.keep, call.own]);
             resp::number(out, u64::from(sending.ttl));
             resp::long_arg(out, codec::entry_len(sending), |out| codec::write_entry(out, sending));
-            resp::arg(out, sending.key().as_bytes());
-            resp::arg(out, sending.group().as_bytes());
             resp::number(out, bounds.messages);
             resp::number(out, bounds.bytes);
             resp::number(out, bounds.live_bytes);
-            let about = if sending.kind == Kind::Receipt { sending.message() } else { "" };
-            resp::arg(out, about.as_bytes());
+            resp::number(out, users.len() as u64);
             users.for_each(|user| resp::arg(out, user.as_bytes()));
+            rare.iter().flatten().for_each(|it| resp::arg(out, it));
             if reports {
                 resp::arg(out, &written(sending.reports()));
             }
@@ -87,11 +95,11 @@ fn written<'a>(reports: impl Iterator<Item = (char, &'a str)>) -> Vec<u8> {
 }
 
 /// The letter by which the script knows which messages are kept.
-pub(super) fn keep_of(keep: Keep) -> &'static str {
+pub(super) fn keep_of(keep: Keep) -> u8 {
     match keep {
-        Keep::Usual => "u",
-        Keep::IfMailbox => "i",
-        Keep::Always => "a",
-        Keep::Never => "n",
+        Keep::Usual => b'u',
+        Keep::IfMailbox => b'i',
+        Keep::Always => b'a',
+        Keep::Never => b'n',
     }
 }

@@ -82,7 +82,7 @@ const LIBRARY: &str = script!("events", "routes", "devices");
 const MORE: &[(&str, &str)] = &[
     ("--[[EVENTS]]", script!("events", "reports")),
     ("--[[REPORT OF A SEND]]", include_str!("../scripts/report.lua")),
-    ("--[[REPORT OF A RECEIPT]]", "if A[17] ~= '' then report(P, reports) end"),
+    ("--[[REPORT OF A RECEIPT]]", "if about ~= '' then report(P, reports) end"),
 ];
 
 fn text_of(script: Script, text: &str) -> String {

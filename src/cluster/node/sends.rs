@@ -146,7 +146,7 @@ impl Node {
             is_kept: sending.keep != Keep::Never,
             is_final: sending.is_final,
         };
-        let own = if sending.own { "o" } else { "" };
+        let own = if sending.own { b'o' } else { b'-' };
         let keep = keep_of(sending.keep);
         let call = Call { name, previous, keep, own, note: "", reports: true };
         self.call(shard, sending, call, std::iter::once(sending.to(0)), then);
@@ -232,7 +232,7 @@ impl Node {
         let then = SentAs::First { send, sender };
         // The script makes copies for the users who are named; a group has one copy.
         let name = Some(name);
-        let call = Call { name, previous, keep: "i", own: "c", note: "", reports: true };
+        let call = Call { name, previous, keep: b'i', own: b'c', note: "", reports: true };
         let named = if sending.own { sending.count() } else { 0 };
         let users: Vec<&str> = (0..named).map(|at| sending.to(at)).collect();
         self.call(shard, &sending, call, users.into_iter(), then);
@@ -281,13 +281,13 @@ impl Node {
                 if members.is_empty() { "" } else { users.last().copied().unwrap_or_default() };
             let keep = match (members.is_empty(), sending.keep) {
                 (true, keep) => keep_of(keep),
-                (false, Keep::Always) => "u",
-                (false, Keep::Never) => "n",
-                (false, Keep::Usual | Keep::IfMailbox) => "i",
+                (false, Keep::Always) => b'u',
+                (false, Keep::Never) => b'n',
+                (false, Keep::Usual | Keep::IfMailbox) => b'i',
             };
             // A send with a name has told of its events in its first step.
             let reports = name.is_none();
-            let call = Call { name, previous: None, keep, own: "", note, reports };
+            let call = Call { name, previous: None, keep, own: b'-', note, reports };
             let then = SentAs::Users { send, step };
             self.call(shard, &sending, call, users.into_iter(), then);
             if let Some(work) = self.log.sends.works.get_mut(send) {

@@ -191,8 +191,8 @@ local function make_mailbox(u, ordinal)
 end
 
 -- Keeps a message where more has to be done than usual.
-local function keep_slowly(user, entry, f, key, now, ends)
-  local u, s, ordinal = P .. 'u:' .. user, P .. 's:' .. user, ARGV[2]
+local function keep_slowly(user, entry, f, key, now, ends, ordinal, most, most_bytes, live_bytes)
+  local u, s = P .. 'u:' .. user, P .. 's:' .. user
   local top = tonumber(f[2])
   local n, b = tonumber(f[4] or '0'), tonumber(f[5] or '0')
   if not top then
@@ -218,7 +218,6 @@ local function keep_slowly(user, entry, f, key, now, ends)
     redis.call('HSET', u, 'm', ends)
     redis.call('ZADD', P .. 'due', ends, user)
   end
-  local most, most_bytes, live_bytes = tonumber(ARGV[14]), tonumber(ARGV[15]), tonumber(ARGV[16])
   if n > most or b > most_bytes then
     local _, speaks_v2 = connected(redis.call('HGET', u, 'p'))
     if speaks_v2 then

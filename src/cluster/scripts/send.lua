@@ -1,12 +1,13 @@
 -- Keeps the message of one send for up to 100 users of this database, and publishes it to their nodes.
---   2 ordinal of the epoch      3 sender        4 idempotency key of a backend's request, or empty
---   5 name of the send, 8 bytes, or empty       6 hash of its content and its id, 24 bytes
---   7 name of the send before it from the same sender in the same pipeline, or empty
---   8 which messages are kept: u usual, i if there is a mailbox, a always, n never
---   9 o: the other devices of the sender get copies       10 for how many seconds it is kept
---   11 the entry: a letter for its kind, and its body      12 key of the sender       13 group
---   14 most messages, 15 most bytes, 16 most bytes while a device is connected
---   17 for a receipt: the id that it is about              18... the users; with `c` as 9: none but copies are made for them
+--   2 ordinal of the epoch      3 sender        4 name of the send, 8 bytes, or empty
+--   5 hash of its content and its id, 24 bytes  6 two letters: which messages are kept, u usual, i if there is a mailbox,
+--   a always, n never; and o if the other devices of the sender get copies, c if none but these copies are made, or -
+--   7 for how many seconds it is kept           8 the entry: a letter for its kind, and its body
+--   9 most messages, 10 most bytes, 11 most bytes while a device is connected
+--   12 how many users there are                 13... the users
+-- Behind them, if one of these is not empty: idempotency key of a backend's request; name of the send before it from the
+-- same sender in the same pipeline; key of the sender; group; and, for a receipt, the id that it is about. Nearly always all
+-- of them are empty, and each argument takes Redis time.
 -- The script that tells the backend, whose text has more at the places in `[[`, has one argument behind them: the events.
 -- They are told if the send was not made before; those of a receipt if it is a new one.
 -- Returns for one user the number of the message, 0 if nobody gets it, -1 if it is only published; for several users a
@@ -16,18 +17,25 @@
 -- takes long.
 local A, call, format = ARGV, redis.call, string.format
 --[[EVENTS]]
-local P, ordinal, from, name = A[1], A[2], A[3], A[5]
-local entry, group, most, most_bytes = A[11], A[13], A[14] + 0, A[15] + 0
+local P, ordinal, from, name = A[1], A[2], A[3], A[4]
+local entry, most, most_bytes = A[8], A[9] + 0, A[10] + 0
+local last, once, previous, own_key, group, about = 13, '', '', '', '', ''
+if #A ~= 13 then
+  last = 12 + A[12]
+  if #A > last then
+    once, previous, own_key, group, about = A[last + 1], A[last + 2], A[last + 3], A[last + 4], A[last + 5]
+  end
+end
 local time = call('TIME')
 local now = time[1] + 0
 local cids, meta, meta_before
 
-local once, note_once = A[4], nil
+local note_once
 if once ~= '' then
   -- The messages of this request that were made are fields of `q:{key}`, beside those of its claim. In another database
   -- than that of the claims the key is new.
   note_once = function(fate)
-    call('HSET', cids, name, A[6] .. fate)
+    call('HSET', cids, name, A[5] .. fate)
     call('PEXPIRE', cids, 600000)
     if call('HLEN', cids) == 1 then
       call('ZADD', P .. 'ql', string.format('%.0f', now * 1000), once)
@@ -47,17 +55,17 @@ if once ~= '' then
   end
 elseif name ~= '' then
   cids = P .. 'c:' .. from
-  local f = call('HMGET', cids, '', name, A[7])
+  local f = call('HMGET', cids, '', name, previous)
   meta = f[1]
   local was, before = f[2], f[3]
   if meta and string.byte(meta) == 67 then
     was = was or call('HGET', P .. 'C:' .. from, name)
-    before = before or call('HGET', P .. 'C:' .. from, A[7])
+    before = before or call('HGET', P .. 'C:' .. from, previous)
   end
   if was then
     return { 'dup', was }
   end
-  if A[7] ~= '' and not before then
+  if previous ~= '' and not before then
     return { 'after' }
   end
   meta_before = meta
@@ -78,10 +86,12 @@ end
 
 -- Nearly always one user gets a message without a key and without copies, and within all bounds. Then none of the functions
 -- below is made.
-local group_or_key = group ~= '' or A[12] ~= '' or A[17] ~= ''
-if #A == 18 and not group_or_key and (A[9] == '' or (A[9] == 'o' and string.byte(meta or '', 2) ~= 111)) and A[8] ~= 'n' then
-  local to = A[18]
-  local u, ends = P .. 'u:' .. to, now + A[10]
+local letter, copies = string.byte(A[6], 1, 2)
+local has_copies = copies ~= 45 and string.byte(meta or '', 2) == 111
+local is_usual = own_key == '' and group == '' and about == ''
+if last == 13 and is_usual and copies ~= 99 and not has_copies and letter ~= 110 then
+  local to = A[13]
+  local u, ends = P .. 'u:' .. to, now + A[7]
   local f = call('HMGET', u, 'r', 't', 'e', 'n', 'b', 'm')
   local r, top, n, b = f[1], f[2], (f[4] or 0) + 1, (f[5] or 0) + #entry
   local life = r and string.match(r, '^(%d+)%*%d+$')
@@ -97,9 +107,9 @@ if #A == 18 and not group_or_key and (A[9] == '' or (A[9] == 'o' and string.byte
       note_once('k')
     elseif name ~= '' then
       if meta == meta_before then
-        call('HSET', cids, name, A[6] .. 'k')
+        call('HSET', cids, name, A[5] .. 'k')
       else
-        call('HSET', cids, name, A[6] .. 'k', '', meta)
+        call('HSET', cids, name, A[5] .. 'k', '', meta)
         call('EXPIRE', cids, 172800)
       end
     end
@@ -124,7 +134,7 @@ local function slow(what, a, b, c, d, e, g)
   elseif what == 'drop' then
     return publish(a, 'r', b, c)
   end
-  return keep_slowly(a, b, c, d, e, g)
+  return keep_slowly(a, b, c, d, e, g, ordinal, most, most_bytes, A[11] + 0)
 end
 
 -- Gives a message to one user. Returns its number, and notes in `lists` what is published to which node. What is only
@@ -137,7 +147,7 @@ local function give(to, entry, keep, key)
   local r, top, seq = f[1], f[2], 0
   if keep == 'a' or (keep ~= 'n' and top) or (keep == 'u' and not r) then
     local n, b = (f[4] or 0) + 1, (f[5] or 0) + #entry
-    local ends = now + A[10]
+    local ends = now + A[7]
     if not top or f[3] ~= ordinal or key ~= '' or n > most or b > most_bytes then
       seq = slow('keep', to, entry, f, key, now, ends)
     else
@@ -156,7 +166,7 @@ local function give(to, entry, keep, key)
     if seq == 0 then
       seq = -1
       if not is_written then
-        call('HSET', cids, name, A[6] .. 's')
+        call('HSET', cids, name, A[5] .. 's')
       end
     end
     is_written = true
@@ -181,9 +191,9 @@ local function post(entry, r, u)
 end
 
 local results, best, users = {}, 0, 0
-if A[9] ~= 'c' then
-  local key, keep = A[12], A[8]
-  if A[17] ~= '' and not slow('receipt', from, A[18], A[17]) then
+if copies ~= 99 then
+  local key, keep = own_key, string.sub(A[6], 1, 1)
+  if about ~= '' and not slow('receipt', from, A[13], about) then
     return 0
   end
   --[[REPORT OF A RECEIPT]]
@@ -198,10 +208,10 @@ if A[9] ~= 'c' then
     end
   end
   local r, u
-  for i = 18, #A do
+  for i = 13, last do
     local seq
     seq, r, u = give(A[i], entry, keep, key)
-    results[i - 17] = seq
+    results[i - 12] = seq
     if seq ~= 0 then
       users = users + 1
     end
@@ -209,27 +219,27 @@ if A[9] ~= 'c' then
       best = seq
     end
   end
-  if #A > 18 then
+  if last > 13 then
     r = nil
   end
   post(entry, r, u)
 end
 
 -- The copies for the other devices of the sender.
-if A[9] ~= '' and string.byte(meta or '', 2) == 111 then
+if has_copies then
   local after = string.sub(entry, 2)
   local sent = connections
   if group ~= '' then
     local own = 'o\0\0' .. after
-    local key = A[12] ~= '' and ('o\0' .. group .. '\0' .. from .. '\0' .. A[12]) or ''
+    local key = own_key ~= '' and ('o\0' .. group .. '\0' .. from .. '\0' .. own_key) or ''
     local _, r, u = give(from, own, 'i', key)
     post(own, r, u)
   else
-    for i = 18, #A do
+    for i = 13, last do
       local to = A[i]
       if to ~= from then
         local own = 'o' .. string.char(math.floor(#to / 256), #to % 256) .. to .. after
-        local key = A[12] ~= '' and ('o\0' .. to .. '\0' .. A[12]) or ''
+        local key = own_key ~= '' and ('o\0' .. to .. '\0' .. own_key) or ''
         local _, r, u = give(from, own, 'i', key)
         post(own, r, u)
       end
@@ -239,22 +249,22 @@ if A[9] ~= '' and string.byte(meta or '', 2) == 111 then
 end
 
 if name ~= '' then
-  local fate = best > 0 and 'k' or (best < 0 or A[9] == 'c') and 's' or 'o'
+  local fate = best > 0 and 'k' or (best < 0 or copies == 99) and 's' or 'o'
   if once ~= '' then
     -- What has reached nobody is tried again when the request comes again.
     if fate ~= 'o' then
       note_once(fate)
     end
   elseif meta == meta_before then
-    call('HSET', cids, name, A[6] .. fate)
+    call('HSET', cids, name, A[5] .. fate)
   else
-    call('HSET', cids, name, A[6] .. fate, '', meta)
+    call('HSET', cids, name, A[5] .. fate, '', meta)
     call('EXPIRE', cids, 172800)
   end
 end
 if group ~= '' then
   return { users, connections, best }
-elseif #A == 18 then
+elseif last == 13 then
   return results[1] or 0
 end
 return results
