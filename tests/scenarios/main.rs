@@ -4,6 +4,8 @@
 mod application;
 mod bodies;
 mod changed;
+#[cfg(all(feature = "backend", feature = "cluster"))]
+mod claims;
 mod closing;
 mod door;
 mod ends;

@@ -233,9 +233,13 @@ impl Api {
                 Some(route) => route.answer(call),
                 None => Err(Failure::new(404, "no_such_path", "no such path")),
             };
-            (answer, call.unfinished.take())
+            (answer, call.unfinished.take(), call.claimed.take())
         });
-        let Ok((answer, unfinished)) = done else { return };
+        let Ok((answer, unfinished, unused)) = done else { return };
+        // The request was refused before anything of it was carried out.
+        if let Some(before) = unused {
+            replays.give_back(relay, name, before);
+        }
         match unfinished {
             Some(unfinished) => {
                 late.insert(conn, Waiting::States(unfinished), joined);

@@ -266,6 +266,22 @@ impl Replays {
         self.kept.retain(|_, kept| !(kept.is_claimed && kept.waits == Some(name)));
     }
 
+    /// A request that has claimed its key was refused before anything of it was carried out, because meanwhile other
+    /// nodes cannot be reached. The key is free again, and what was done `before` stays known.
+    pub fn give_back(&mut self, relay: &mut Relay, name: u32, before: Option<Vec<u8>>) {
+        let is_it = |kept: &Kept| kept.is_claimed && kept.waits == Some(name);
+        let found = self.kept.iter().find(|(_, kept)| is_it(kept));
+        let Some((key, request)) = found.map(|(key, kept)| (Arc::clone(key), kept.request)) else {
+            return;
+        };
+        self.kept.remove(&key);
+        // A node that has died may have made some messages, which Redis then goes on to remember.
+        let nothing = || Done { is_unsure: true, ..Done::default() }.write_for_nodes();
+        let done = before.unwrap_or_else(nothing);
+        let finish = Request::Finish { key: &key, request, done: Some(&done) };
+        relay.ask_engine(Ticket::MAX, finish);
+    }
+
     /// Takes over what earlier runs of the server have kept.
     fn recover(&mut self, cx: &Context, relay: &mut Relay) {
         let requests = relay.take_recovered_requests();
