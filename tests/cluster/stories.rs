@@ -182,6 +182,20 @@ fn a_device_goes_on_where_it_was_also_if_more_waits_for_another_one_than_one_rep
 }
 
 #[test]
+fn a_user_whose_leaving_a_restart_has_forgotten_is_not_online_for_ever() {
+    let mut run = begin(FRAIL);
+    run.connect_to(BESIDE_THE_PAGE, 0);
+    run.advance(3_000);
+    run.cut(READER);
+    run.advance(300);
+    run.kill_redis(0);
+    run.start_redis(0, Survives::AllBut(1_000), 0);
+    run.advance(20_000);
+    assert_eq!(run.told_online(READERS_USER), Some(false));
+    run.finish();
+}
+
+#[test]
 fn an_epoch_of_events_that_a_failover_has_lost_gives_its_name_to_no_other_one() {
     let mut run = begin(FRAIL);
     run.see_something(1, READERS_USER);

@@ -34,8 +34,9 @@ pub struct Parts {
     pub groups: Groups,
     pub blocks: Blocks,
     pub rpc: Rpc,
-    /// The ordinal of the last epoch of each shard; 0 before the first one.
-    pub ordinals: Vec<u64>,
+    /// The name of the last epoch of each shard; empty before the first one. An ordinal may come twice, if a failover
+    /// has lost that there was an epoch.
+    pub epochs: Vec<Box<str>>,
 }
 
 impl Parts {
@@ -48,7 +49,7 @@ impl Parts {
             groups: Groups::default(),
             blocks: Blocks::default(),
             rpc: Rpc::default(),
-            ordinals: vec![0; shards],
+            epochs: vec![Box::default(); shards],
         }
     }
 }
@@ -153,8 +154,9 @@ impl Node {
     /// may have lost what it knew.
     pub(super) fn parts_connected(&mut self, shard: usize, now: u64) {
         let ordinal = self.core.ordinal(shard);
-        let before = std::mem::replace(&mut self.parts.ordinals[shard], ordinal);
-        let is_new = before != 0 && before != ordinal;
+        let name = self.epoch_name(shard, ordinal);
+        let before = std::mem::replace(&mut self.parts.epochs[shard], name.clone());
+        let is_new = !before.is_empty() && before != name;
         let Node { core, parts: Parts { routes, lease, presence, blocks, .. }, .. } = self;
         core.now = now;
         if shard == 0 {
@@ -162,6 +164,7 @@ impl Node {
         }
         lease.connected(core, shard);
         if is_new {
+            routes.find_absent(shard);
             routes.enter_again(core, shard);
             presence.watch_again(core, Some(shard));
         }

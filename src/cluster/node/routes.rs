@@ -25,6 +25,8 @@ const OFFLINE_AFTER_MS: u64 = 5_000;
 const AGAIN_AFTER_MS: u64 = 1_000;
 /// The most commands of this kind that wait at once, and the most users of one command.
 const AT_ONCE: usize = 100;
+/// About how many users are read at once of those whom Redis takes for connected to this node.
+const SCANNED: &[u8] = b"100";
 /// The most devices of a user that are connected at once.
 const MOST_DEVICES: &str = "5";
 /// The most groups of a user.
@@ -53,6 +55,8 @@ struct OfShard {
     not_before: u64,
     /// Connections that are gone.
     gone: VecDeque<Box<Gone>>,
+    /// Where the list of users whom Redis takes for connected to this node is read on; `None` if it is not read.
+    scan: Option<Box<str>>,
 }
 
 /// A connection of this node.
@@ -118,6 +122,8 @@ pub enum RouteThen {
     Leave(Box<Gone>),
     /// These users may be offline now.
     Away(Vec<CompactString>),
+    /// A part of the list of users whom Redis takes for connected to this node, in this life.
+    Scanned(u64),
 }
 
 /// A connection has entered.
@@ -280,6 +286,7 @@ impl Routes {
             if !core.is_ready(shard) || core.now < of_shard.not_before {
                 continue;
             }
+            self.scan(core, shard);
             while core.queued(shard) < AT_ONCE
                 && let Some(gone) = self.shards[shard].gone.pop_front()
             {
@@ -295,6 +302,39 @@ impl Routes {
         }
         self.ask_who_is_away(core);
         self.complete_late(core);
+    }
+
+    /// A new epoch has begun at a Redis, which may have lost that users have left this node.
+    pub fn find_absent(&mut self, shard: usize) {
+        self.shards[shard].scan = Some("0".into());
+    }
+
+    /// Reads a part of the list of users whom Redis takes for connected to this node.
+    fn scan(&mut self, core: &mut Core, shard: usize) {
+        let Some(from) = self.shards[shard].scan.take() else { return };
+        let key = format!("{}n:{}", core.settings.prefix, core.life);
+        let words: [&[u8]; 5] = [b"SSCAN", key.as_bytes(), from.as_bytes(), b"COUNT", SCANNED];
+        let then = PartThen::Route(RouteThen::Scanned(core.life));
+        core.command(shard, &words, then.into());
+    }
+
+    /// Some of the users whom Redis takes for connected to this node. Those who are not here have left.
+    fn scanned(&mut self, core: &mut Core, shard: usize, value: Option<&Value>) {
+        let Some([next, users]) = value.map(reply::list) else {
+            (self.shards[shard].scan, self.shards[shard].not_before) =
+                (Some("0".into()), core.now + AGAIN_AFTER_MS);
+            return;
+        };
+        self.shards[shard].scan = reply::text(next).filter(|next| *next != "0").map(Box::from);
+        let users = reply::texts(users).filter(|user| !self.users.contains_key(*user));
+        let absent: Vec<CompactString> = users.map(CompactString::from).collect();
+        for users in absent.chunks(AT_ONCE) {
+            let life = core.life.to_string();
+            let mut words: Vec<&str> = vec![&life];
+            words.extend(users.iter().map(CompactString::as_str));
+            let then = PartThen::Route(RouteThen::Away(users.to_vec()));
+            core.run_words(shard, Script::Absent, &words, then.into());
+        }
     }
 
     fn ask_who_is_away(&mut self, core: &mut Core) {
@@ -347,7 +387,8 @@ impl Routes {
     pub fn next_due(&self) -> Option<u64> {
         let away = self.away.first().map(|(at, _)| *at);
         let late = self.waiting.front().map(|(at, ..)| *at);
-        let again = self.shards.iter().filter(|it| !it.again.is_empty()).map(|it| it.not_before);
+        let waits = |it: &&OfShard| !it.again.is_empty() || it.scan.is_some();
+        let again = self.shards.iter().filter(waits).map(|it| it.not_before);
         away.into_iter().chain(late).chain(again).min()
     }
 
@@ -382,6 +423,8 @@ impl Routes {
                     self.away.insert((core.now + OFFLINE_AFTER_MS, user));
                 }
             }
+            RouteThen::Scanned(life) if life != core.life => {}
+            RouteThen::Scanned(_) => self.scanned(core, shard, value.as_ref()),
             RouteThen::Away(users) => match value {
                 Some(value) => {
                     for (user, ms) in users.into_iter().zip(reply::list(&value)) {
@@ -480,6 +523,7 @@ impl Routes {
         }
         for shard in 0..self.shards.len() {
             self.shards[shard].gone.clear();
+            self.shards[shard].scan = None;
             self.enter_again(core, shard);
         }
     }

@@ -405,9 +405,6 @@ impl Run {
 
     /// Checks that every client was told last that everybody is online but one user.
     fn check_presence(&self, away: Option<usize>) {
-        if !self.model.is_whole {
-            return;
-        }
         for client in self.clients.iter().filter(|it| away != Some(it.user)) {
             let Some(conn) = &client.conn else { panic!("{} is connected", client.name()) };
             for user in 0..ALL as usize {
