@@ -251,6 +251,8 @@ impl World {
 
     /// Kills a server: everything that was on its way is lost.
     pub fn kill(&mut self, id: ServerId) {
+        // What it loses when it starts again is the tail before this moment.
+        self.touch_clock(id.0);
         self.places[id.0].is_up = false;
         self.places[id.0].is_frozen = false;
         self.close_all(id.0);
