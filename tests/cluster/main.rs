@@ -4,7 +4,7 @@
 //! acknowledged: nothing that was taken is lost without a gap, doubled or out of order. Beside these clients there are
 //! pages of the older dialect, groups, and a backend that is told of events and blocks users.
 //!
-//! `CLUSTER_SEED` runs one seed, `CLUSTER_SEEDS` so many (default 36) from `CLUSTER_FROM` on (default 20),
+//! `CLUSTER_SEED` runs one seed, `CLUSTER_SEEDS` so many (default 36) from `CLUSTER_FROM` on (default 24),
 //! `CLUSTER_STEPS` sets the steps of each (default 150). A failure names its seed and step, and prints what has
 //! happened to nodes and Redis, to the clients and the messages that it names, and where everybody is now. With
 //! `CLUSTER_LOG` set everything is printed that has happened, and what Redis holds; with `CLUSTER_LOG=redis` also each
@@ -32,7 +32,7 @@ use run::Run;
 use runs::Runs;
 use seeds::Place;
 
-const RUNS: Runs = Runs { name: "CLUSTER", from: 20, seeds: 36, steps: 150 };
+const RUNS: Runs = Runs { name: "CLUSTER", from: 24, seeds: 36, steps: 150 };
 
 fn run(seed: u64, steps: u64) -> Coverage {
     let place = Place::new("CLUSTER_SEED", seed);
