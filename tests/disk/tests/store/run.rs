@@ -4,15 +4,15 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use longlink::keeping::store::{OpenError, OpenErrorKind, StoreConfig, StoreJournal, Worker, open};
+use longlink::keeping::store::{StoreConfig, StoreJournal, Worker};
 use longlink::keeping::{Completed, Completion, Health, Journal, Kept, Progress, Ticket};
 use longlink::sim::Rng;
 use longlink_disk::{Disk, Faults};
 
 use super::coverage::Coverage;
-use super::model::{Entry, Model, State, Told};
+use super::model::{Entry, Model, State};
 
 mod asking;
 mod giving;
