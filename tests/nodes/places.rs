@@ -33,7 +33,7 @@ fn a_connection_that_enters_late_does_not_take_the_place_of_a_newer_one() {
     rig.enter(1, "bob", "phone", 7);
     rig.connect(0, 0);
     rig.settle();
-    assert_eq!(rig.displaced(0), [5]);
+    assert_eq!(were_let_in(&mut rig, 0), [false]);
     assert_eq!(rig.displaced(1), [0; 0]);
     assert!(rig.field("bob", "p").contains(" 7 ") && !rig.field("bob", "p").contains(" 5 "));
 }
@@ -245,6 +245,24 @@ fn a_place_that_was_given_before_the_clock_of_redis_was_set_back_makes_way_for_a
     assert_eq!(were_let_in(&mut rig, 1), [true]);
     assert_eq!(rig.displaced(0), [5]);
     assert!(rig.field("bob", "p").contains(" 7 "));
+}
+
+#[test]
+fn a_new_connection_that_waited_after_the_clock_of_redis_was_set_back_is_asked_to_come_again() {
+    let mut rig = Rig::new(2);
+    rig.enter(0, "bob", "phone", 5);
+    // As if the clock had been set back by a second since then.
+    change_place(&mut rig, "bob", 1_000);
+    rig.cut(1, 0);
+    rig.enter(1, "bob", "phone", 7);
+    rig.now += 1_500;
+    rig.connect(1, 0);
+    rig.settle();
+    assert_eq!(were_let_in(&mut rig, 1), [false]);
+    assert_eq!(rig.displaced(1), [0; 0]);
+    rig.enter(1, "bob", "phone", 8);
+    assert_eq!(were_let_in(&mut rig, 1), [true]);
+    assert_eq!(rig.displaced(0), [5]);
 }
 
 #[test]

@@ -142,9 +142,12 @@ end
 -- Gives a connection its place. Returns whether it has one now, and the connections that have lost theirs:
 -- an older one of the device, and the oldest one if there are too many devices. When a node has stood still, nobody
 -- knows exactly when a connection to it was made: between `since` and `latest`. It gets no place if another one may be
--- newer, and the third result is whether that one may also be older.
+-- newer, and the third result is whether that one may also be older. That is not known of a new connection either,
+-- because the clock may have been set back since the other place was given: its client comes again and gets the place
+-- then, if it is still there.
 local function place(all, new, most, now)
   local gone, at = {}, 1
+  local is_new = now - (new.latest or new.since) < NEW
   for i = #all, 1, -1 do
     local old = all[i]
     if old.device == new.device then
@@ -152,10 +155,9 @@ local function place(all, new, most, now)
       -- fast. So a connection of a life that has ended is not newer. Nor is one of the future newer than a new one: it was
       -- there before the clock was set back.
       local is_same = old.life == new.life and old.conn == new.conn
-      local is_new = now - (new.latest or new.since) < NEW
       local is_newer = old.since > new.since and not (is_new and old.since > now)
       if is_newer and not is_same and not (old.life ~= new.life and is_dead(old.life)) then
-        return false, gone, old.since <= (new.latest or new.since)
+        return false, gone, is_new or old.since <= (new.latest or new.since)
       end
       table.remove(all, i)
       if old.life ~= new.life then
@@ -173,7 +175,7 @@ local function place(all, new, most, now)
   end
   for _, it in ipairs(gone) do
     if it == new then
-      return false, gone, all[1] ~= nil and all[1].since <= (new.latest or new.since)
+      return false, gone, is_new or all[1] ~= nil and all[1].since <= (new.latest or new.since)
     end
   end
   return true, gone, false
