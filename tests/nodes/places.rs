@@ -266,6 +266,18 @@ fn a_new_connection_that_waited_after_the_clock_of_redis_was_set_back_is_asked_t
 }
 
 #[test]
+fn a_user_who_left_while_the_memory_of_redis_was_full_is_not_online_for_ever() {
+    let mut rig = Rig::new(2);
+    rig.enter(0, "bob", "phone", 5);
+    rig.ask(0, &["CONFIG", "SET", "maxmemory", "1"]);
+    rig.leave(0, "bob", "phone", 5);
+    rig.ask(0, &["CONFIG", "SET", "maxmemory", "0"]);
+    assert_ne!(rig.field("bob", "r"), "", "Redis did not take that the user has left");
+    rig.pass(3_000);
+    assert_eq!(rig.field("bob", "r"), "");
+}
+
+#[test]
 fn users_are_spread_over_several_redis_and_each_knows_its_own() {
     let mut rig = Rig::sharded(2, 2);
     for number in 0..40 {

@@ -418,6 +418,10 @@ impl Routes {
                 self.open -= 1;
                 if is_unknown {
                     self.shards[shard].gone.push_back(gone);
+                } else if value.is_none() && gone.life == core.life {
+                    // Redis has refused it, for instance because its memory is full, and would know the connection for ever.
+                    self.shards[shard].gone.push_back(gone);
+                    self.shards[shard].not_before = core.now + AGAIN_AFTER_MS;
                 } else if value.as_ref().and_then(reply::int) == Some(1) && gone.life == core.life {
                     let user = CompactString::from(&*gone.leaving.user);
                     self.away.insert((core.now + OFFLINE_AFTER_MS, user));
