@@ -127,7 +127,7 @@ fn bench_says_that_it_measures_the_rate_to_which_a_server_holds_its_clients() {
     let held = limits(&run_at("1000"));
     assert!(held.contains("exactly 1000 messages of each connection a second"), "{held}");
     assert!(held.contains("--message-rate 0"), "{held}");
-    // The same server with a rate that is not longlink's own, or without one.
+    // The bench cannot know the rate of a server whose rate is not the default one of longlink.
     assert_eq!(limits(&run_at("700")), "");
 }
 

@@ -45,7 +45,7 @@ enum Reloads {
 #[derive(Debug)]
 pub struct Least {
     pub bytes: usize,
-    /// What is said of a smaller number.
+    /// The error for a number of bytes that is smaller.
     pub refusal: &'static str,
 }
 
@@ -53,7 +53,7 @@ pub struct Least {
 #[derive(Debug)]
 pub struct Needed {
     pub name: &'static str,
-    /// What is said of a setting that is given without this one.
+    /// The error for a setting that is given although the setting which it needs is not.
     pub refusal: &'static str,
 }
 

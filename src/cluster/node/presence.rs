@@ -42,14 +42,14 @@ struct Watch {
     is_heard: bool,
 }
 
-/// What is asked about users.
+/// What a node asks Redis about a list of users.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum About {
-    /// Whether they are online.
+    /// Whether the users are online. A user is for five seconds after the last connection has ended.
     Online,
-    /// The same, but those who have just left are not.
+    /// Whether the users have a connection now.
     Here,
-    /// How many messages wait for them.
+    /// How many messages wait for each of the users.
     Waiting,
 }
 

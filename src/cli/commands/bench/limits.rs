@@ -137,7 +137,7 @@ pub fn of_result(answer: &[u8]) -> Option<Limit> {
 #[derive(Clone, Copy, Debug)]
 struct Rate {
     a_second: f64,
-    /// What is counted, for the report.
+    /// The name, in the report of the bench, of the things whose rate is limited.
     what: &'static str,
     remedy: &'static str,
 }

@@ -58,7 +58,7 @@ fn follow(options: &Options, style: Style) -> Result<ExitCode, Failure> {
                 (began, wait) = (true, RETRY.0);
                 match print(link, style)? {
                     Some(why) => why,
-                    // Nobody reads the events any more.
+                    // The reader of standard output has closed the pipe, so nobody reads the events any more.
                     None => return Ok(ExitCode::SUCCESS),
                 }
             }

@@ -87,7 +87,7 @@ pub fn run_prefix() -> String {
     format!("{:x}.{:x}.", std::process::id(), nanos)
 }
 
-/// Ends the run because of a frame that no run expects, such as an error or a gap.
+/// Ends the run of the bench because the server has sent a frame that no run expects, such as an `error` or a `gap`.
 #[cold]
 pub fn refuse(tally: &mut Tally, payload: &[u8]) {
     let told = shown(payload);
