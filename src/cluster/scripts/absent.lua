@@ -6,18 +6,7 @@ for i = 3, #ARGV do
   local u = P .. 'u:' .. user
   local f = redis.call('HMGET', u, 'r', 'p', 'a')
   local routes, is_known = without(f[1], life)
-  local all, left, last = places(f[2]), {}, ''
-  for _, it in ipairs(all) do
-    if it.life == life then
-      last = it.device
-      device_left(u, user, it.device, now, '0', '0')
-    else
-      left[#left + 1] = it
-    end
-  end
-  if #left < #all then
-    set(u, 'p', written(left))
-  end
+  local last = leave_places(u, user, f[2], life, now)
   if is_known then
     set_routes(u, f[1], routes)
   end

@@ -21,17 +21,7 @@ for _, user in ipairs(redis.call('SPOP', users, most)) do
   if was_here then
     set_routes(u, f[1], routes)
   end
-  local all, left = places(f[2]), {}
-  for _, it in ipairs(all) do
-    if it.life == dead then
-      device_left(u, user, it.device, now, '0', '0')
-    else
-      left[#left + 1] = it
-    end
-  end
-  if #left < #all then
-    set(u, 'p', written(left))
-  end
+  leave_places(u, user, f[2], dead, now)
   local at, of = string.match(f[3] or '', '^(%d+) (%d+)')
   if routes == '' and of == dead and now - at < OFFLINE_AFTER then
     -- The node has ended in an orderly way, and the user may be back soon.
